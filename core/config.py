@@ -1,0 +1,277 @@
+"""The environment as typed settings; every mistake in it is told at once, name first, with what to do."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+
+from core.errors import ConfigurationError
+
+DEFAULT_PROMPTS: Final = Path(__file__).resolve().parent.parent / "prompts"
+DEFAULT_MODEL: Final = "gpt-6-luna"
+SANDBOX_NUMBER: Final = "whatsapp:+14155238886"
+"""Twilio's shared sandbox sender; it may send one message per 3 s. Source: Twilio docs as of 2026-11."""
+
+
+def _seconds(value: Any) -> Any:
+    try:
+        return value if isinstance(value, timedelta) else timedelta(seconds=float(value))
+    except (ValueError, OverflowError):
+        raise ValueError("should be a number of seconds") from None
+
+
+_Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
+_Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$")]
+
+
+class _Group(BaseModel):
+    """Settings that belong together. Field aliases are the names in the environment; secrets are kept out of repr."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+
+
+class RedisSettings(_Group):
+    """Where the inboxes are, and Celery's broker."""
+
+    url: str = Field(
+        alias="REDIS_URL",
+        pattern=r"^(rediss?|unix)://",
+        repr=False,
+        description="e.g. redis://127.0.0.1:6379/0",
+    )
+    broker_url: str = Field(alias="BROKER_URL", default="", repr=False, description="leave unset to use REDIS_URL")
+
+    @property
+    def broker(self) -> str:
+        """Celery's broker: BROKER_URL, else REDIS_URL."""
+        return self.broker_url or self.url
+
+
+class DatabaseSettings(_Group):
+    """Where Postgres is."""
+
+    conninfo: str = Field(
+        alias="DATABASE_URL",
+        repr=False,
+        description="e.g. postgresql://user:password@host/sisters, or set POSTGRES_HOST/PORT/DB/USER/PASSWORD",
+    )
+    pooler: Literal["", "transaction"] = Field(
+        alias="DATABASE_POOLER", default="", description="unset, or transaction behind PgBouncer"
+    )
+
+    @field_validator("conninfo")
+    @classmethod
+    def _parses(cls, value: str) -> str:
+        try:
+            conninfo_to_dict(value)
+        except Exception:  # noqa: BLE001 - psycopg's message may repeat the password
+            raise ValueError(
+                "not a connection string that libpq can read; percent-encode special characters, or set POSTGRES_*"
+            ) from None
+        return value
+
+
+class TwilioSettings(_Group):
+    """Our account and number at Twilio."""
+
+    account_sid: str = Field(
+        alias="TWILIO_ACCOUNT_SID",
+        pattern=r"^AC[0-9a-fA-F]{32}$",
+        description="AC and 32 hex digits, from the Twilio console",
+    )
+    auth_tokens: tuple[str, ...] = Field(
+        alias="TWILIO_AUTH_TOKEN",
+        repr=False,
+        min_length=1,
+        description="from the Twilio console; two, comma-separated, while rotating",
+    )
+    number: str = Field(
+        alias="TWILIO_WHATSAPP_NUMBER", pattern=r"^whatsapp:\+\d{6,15}$", description="e.g. whatsapp:+14155238886"
+    )
+    api_key: str = Field(alias="TWILIO_API_KEY", default="", description="SK..., together with TWILIO_API_SECRET")
+    api_secret: str = Field(alias="TWILIO_API_SECRET", default="", repr=False)
+    base_url: _Url | Literal[""] = Field(
+        alias="TWILIO_BASE_URL", default="", description="a stand-in for every twilio.com host; unset in production"
+    )
+
+    @field_validator("auth_tokens", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: Any) -> Any:
+        return tuple(token.strip() for token in value.split(",") if token.strip()) if isinstance(value, str) else value
+
+
+class WebSettings(_Group):
+    """The webhook's own settings."""
+
+    public_url: _Url = Field(
+        alias="PUBLIC_URL", description="the address that Twilio calls, e.g. https://bot.example.com; a path is allowed"
+    )
+    host: str = Field(alias="HOST", default="127.0.0.1")
+    port: int = Field(alias="PORT", default=8000, ge=1, le=65535)
+    processes: int = Field(alias="WEB_CONCURRENCY", default=1, ge=1, le=256)
+    metrics_token: str = Field(alias="METRICS_TOKEN", default="", repr=False)
+
+    @field_validator("public_url")
+    @classmethod
+    def _no_final_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @property
+    def public_path(self) -> str:
+        """The path part of PUBLIC_URL, "" or "/bot": a proxy may or may not strip it."""
+        return urlsplit(self.public_url).path
+
+
+class Provider(_Group):
+    """One LLM provider that speaks OpenAI's chat completions. Prices are USD per million tokens."""
+
+    name: str
+    base_url: _Url
+    model: str
+    api_key: str = Field(default="", repr=False)
+    usd_in: Decimal = Decimal(0)
+    usd_out: Decimal = Decimal(0)
+
+
+class LlmSettings(_Group):
+    """Which models are asked, within which bounds."""
+
+    providers: tuple[Provider, ...] = Field(
+        alias="LLM_PROVIDERS",
+        description="set OPENAI_API_KEY, or LLM_PROVIDERS to a JSON list of "
+        "{name, base_url, model, api_key or api_key_file, usd_in, usd_out}",
+    )
+    moderation: Literal["openai", "off"] = Field(alias="MODERATION", default="openai")
+    moderation_base_url: _Url = Field(
+        alias="OPENAI_BASE_URL", default="https://api.openai.com/v1", description="with /v1"
+    )
+    moderation_api_key: str = Field(alias="OPENAI_API_KEY", default="", repr=False)
+    timeout: _Seconds = Field(alias="LLM_TIMEOUT_S", default=timedelta(seconds=45), gt=timedelta(0))
+
+
+class TurnSettings(_Group):
+    """Bounds of a turn and of its delivery."""
+
+    deadline: _Seconds = Field(alias="TURN_DEADLINE_S", default=timedelta(seconds=120), gt=timedelta(0))
+    ambiguous_wait: _Seconds = Field(alias="AMBIGUOUS_WAIT_S", default=timedelta(seconds=30), gt=timedelta(0))
+    retry_max_age: _Seconds = Field(alias="RETRY_MAX_AGE_S", default=timedelta(hours=1), gt=timedelta(0))
+
+
+class WorkerSettings(_Group):
+    """The worker process itself."""
+
+    metrics_port: int | None = Field(alias="METRICS_PORT", default=None, ge=1, le=65535)
+
+
+class PromptSettings(_Group):
+    """Where the cast is."""
+
+    directory: Path = Field(alias="PROMPTS_DIR", default=DEFAULT_PROMPTS)
+
+
+_AnyGroup = TypeVar("_AnyGroup", bound=_Group)
+_SECRETS: Final = (
+    "DATABASE_URL", "POSTGRES_PASSWORD", "REDIS_URL", "BROKER_URL", "TWILIO_AUTH_TOKEN", "TWILIO_API_KEY",
+    "TWILIO_API_SECRET", "OPENAI_API_KEY", "LLM_PROVIDERS", "METRICS_TOKEN", "INSPECT_TOKEN",
+)  # fmt: skip
+
+
+class Environment:
+    """One reading of the environment. Ask it for groups, then `check()`: it raises for all of them at once."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.problems: list[str] = []
+        self._values: dict[str, Any] = {name: value for name, value in environ.items() if value.strip()}
+        for name in _SECRETS:
+            self._read_file(name)
+        self._compose_database_url()
+
+    def read(self, group: type[_AnyGroup]) -> _AnyGroup:
+        """Returns the group's settings. Mistakes are collected: the value is only good once `check()` has passed."""
+        values = self._values
+        if group is LlmSettings:
+            values = values | self._providers()
+        try:
+            return group.model_validate(values)
+        except ValidationError as error:
+            self.problems += (_sentence(group, dict(detail)) for detail in error.errors(include_url=False))
+            return group.model_construct()
+
+    def check(self) -> None:
+        """Raises: ConfigurationError with every problem seen so far, in order of the names, each once."""
+        if self.problems:
+            raise ConfigurationError(sorted(set(self.problems)))
+
+    def _read_file(self, name: str) -> None:
+        path = self._values.pop(f"{name}_FILE", None)
+        if path is None or name in self._values:
+            return
+        try:
+            self._values[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(
+                f"{name}_FILE: cannot read the file ({type(error).__name__}); check path and permissions"
+            )
+
+    def _compose_database_url(self) -> None:
+        """POSTGRES_* become one connection string; psycopg quotes, so any password works."""
+        if "DATABASE_URL" in self._values or "POSTGRES_HOST" not in self._values:
+            return
+        names = {"host": "HOST", "port": "PORT", "dbname": "DB", "user": "USER", "password": "PASSWORD"}
+        parts = {key: self._values.get(f"POSTGRES_{name}") for key, name in names.items()}
+        self._values["DATABASE_URL"] = make_conninfo(
+            "", **{"dbname": "sisters", "user": "sisters"} | {k: v for k, v in parts.items() if v}
+        )
+
+    def _providers(self) -> dict[str, Any]:
+        """LLM_PROVIDERS as a list, or one provider from OPENAI_*."""
+        text = self._values.get("LLM_PROVIDERS")
+        if text is None:
+            if "OPENAI_API_KEY" not in self._values and "OPENAI_BASE_URL" not in self._values:
+                return {}
+            return {"LLM_PROVIDERS": [{
+                "name": "openai",
+                "base_url": self._values.get("OPENAI_BASE_URL", "https://api.openai.com/v1"),
+                "model": self._values.get("OPENAI_MODEL", DEFAULT_MODEL),
+                "api_key": self._values.get("OPENAI_API_KEY", ""),
+            }]}  # fmt: skip
+        try:
+            entries = TypeAdapter(list[dict[str, Any]]).validate_python(json.loads(text), strict=True)
+        except ValueError:
+            self.problems.append("LLM_PROVIDERS: not a JSON list of objects")
+            return {"LLM_PROVIDERS": []}
+        if not entries:
+            self.problems.append("LLM_PROVIDERS: the list is empty; name one provider or unset it")
+        return {"LLM_PROVIDERS": [self._with_key(i, entry) for i, entry in enumerate(entries)]}
+
+    def _with_key(self, index: int, entry: dict[str, Any]) -> dict[str, Any]:
+        known = {*Provider.model_fields, "api_key_file"}
+        self.problems += (f"LLM_PROVIDERS: entry {index}: unknown key {key}" for key in entry.keys() - known)
+        path = entry.pop("api_key_file", None)
+        if path is not None:
+            try:
+                entry["api_key"] = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError, TypeError) as error:
+                self.problems.append(f"LLM_PROVIDERS: entry {index}: cannot read api_key_file ({type(error).__name__})")
+        return entry
+
+
+def _sentence(group: type[_Group], detail: dict[str, Any]) -> str:
+    """One problem as "NAME: what is wrong; what to do", without the value (it may be a secret)."""
+    name, *rest = detail["loc"]
+    field = next((f for key, f in group.model_fields.items() if name in (key, f.alias)), None)
+    what = (
+        "missing"
+        if detail["type"] == "missing"
+        else re.sub(r"^Value error, ", "", str(detail["msg"])).replace("String should match pattern", "should match")
+    )
+    where = f" (entry {'.'.join(map(str, rest))})" if rest else ""
+    hint = f"; {field.description}" if field is not None and field.description else ""
+    return f"{name}: {what}{where}{hint}"

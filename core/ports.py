@@ -1,0 +1,163 @@
+"""What the use cases need from the outside, as Protocols; core/adapters/ holds what meets them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Literal, Protocol
+
+from core.model import InboundMessage, StatusReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    """One entry of a prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What the LLM answered. `cut` is true when the answer ended at the token limit."""
+
+    text: str
+    cut: bool
+    refused: bool
+    """True when the model or the vendor's filter declined to answer; `text` is then not for the person."""
+    provider: str
+    model: str
+    tokens_in: int
+    tokens_out: int
+    cost_usd: Decimal
+    took: timedelta
+
+
+class Llm(Protocol):
+    """A language model behind a bound on the whole call."""
+
+    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float) -> Completion:
+        """Returns the answer, never empty unless `refused`. `deadline` is on `time.monotonic()`'s clock.
+
+        Raises: Transient (worth another try later), Permanent (never with this configuration).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What moderation says of some texts. `checked` is false when it could not be asked (which passes)."""
+
+    flagged: bool = False
+    self_harm: bool = False
+    categories: tuple[str, ...] = ()
+    checked: bool = True
+
+
+class Moderator(Protocol):
+    """Judges texts; fails open."""
+
+    def check(self, texts: Sequence[str]) -> Verdict:
+        """Returns within 2 s; never raises: what could not be judged passes with `checked=False`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """One piece of a reply, ready for the channel. `sender` is our number, `recipient` the person."""
+
+    delivery_id: int
+    sender: str
+    recipient: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderMessage:
+    """One row of the provider's own message log."""
+
+    provider_id: str
+    sender: str
+    recipient: str
+    body: str
+    inbound: bool
+    status: str
+    error_code: str
+    created_at: datetime | None
+
+
+class Channel(Protocol):
+    """A messaging provider: one adapter each."""
+
+    def send(self, message: Outgoing) -> str:
+        """Returns the provider's id once it accepted the message.
+
+        Raises: Transient (not accepted, may be tried again), Permanent (never), Ambiguous (may have been accepted).
+        """
+        ...
+
+    def recent_to(self, recipient: str, *, limit: int) -> Sequence[ProviderMessage]:
+        """Returns the newest messages to that person, newest first, for finding out what an Ambiguous send did.
+
+        Raises: Transient, Permanent.
+        """
+        ...
+
+    def show_typing(self, provider_id: str) -> None:
+        """Shows "typing" in answer to that inbound message for up to 25 s; returns within 2 s, never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """What waits in one person's inbox: raw entries, oldest first, as the door wrote them."""
+
+    person: str
+    entries: tuple[bytes, ...]
+
+
+class Door(Protocol):
+    """The webhook's side of Redis: order is fixed here. Every call is bounded to 1 s in all.
+
+    Both raise Transient when Redis did not answer in time: the caller then answers 503.
+    """
+
+    def accept(self, message: InboundMessage) -> None:
+        """Appends the message to its person's inbox and wakes a worker."""
+        ...
+
+    def report(self, report: StatusReport) -> None:
+        """Appends a status report to the list of reports and wakes a worker."""
+        ...
+
+    def ready(self) -> bool:
+        """Whether Redis answers. Never raises."""
+        ...
+
+
+class Inboxes(Protocol):
+    """The worker's side of Redis. All raise Transient when Redis does not answer."""
+
+    def read(self, person: str, *, limit: int) -> Inbox:
+        """Returns the oldest entries of the inbox that the wake-up names (an alias is followed); removes nothing."""
+        ...
+
+    def remove(self, inbox: Inbox) -> int:
+        """Removes exactly these entries, whoever else did so meanwhile, and returns how many still wait."""
+        ...
+
+    def waiting(self, *, older_than: timedelta, limit: int) -> Sequence[str]:
+        """Returns the persons whose inbox has waited longer, longest first."""
+        ...
+
+    def read_reports(self, *, limit: int) -> tuple[bytes, ...]:
+        """Returns the oldest status reports; removes nothing."""
+        ...
+
+    def remove_reports(self, entries: Sequence[bytes]) -> int:
+        """Removes exactly these reports and returns how many still wait."""
+        ...
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Erases the inboxes and aliases of a person named by these ids."""
+        ...

@@ -1,0 +1,162 @@
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from core.config import (
+    DEFAULT_MODEL,
+    DatabaseSettings,
+    Environment,
+    LlmSettings,
+    RedisSettings,
+    TurnSettings,
+    TwilioSettings,
+    WebSettings,
+    WorkerSettings,
+)
+from core.errors import ConfigurationError
+
+TWILIO = {
+    "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+    "TWILIO_AUTH_TOKEN": "one, two",
+    "TWILIO_WHATSAPP_NUMBER": "whatsapp:+14155238886",
+}
+
+
+def problems(environ: dict[str, str], *groups: type) -> list[str]:
+    environment = Environment(environ)
+    for group in groups:
+        environment.read(group)
+    with pytest.raises(ConfigurationError) as told:
+        environment.check()
+    return told.value.problems
+
+
+def test_every_problem_is_told_at_once_name_first():
+    found = problems({"PORT": "http", "REDIS_URL": "x"}, WebSettings, TwilioSettings, RedisSettings)
+    names = [problem.split(":")[0] for problem in found]
+    assert names == [
+        "PORT", "PUBLIC_URL", "REDIS_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_WHATSAPP_NUMBER",
+    ]  # fmt: skip
+    assert found[1].startswith("PUBLIC_URL: missing; the address that Twilio calls")
+
+
+def test_a_blank_value_is_a_missing_one():
+    assert problems({"PUBLIC_URL": " "}, WebSettings)[0].startswith("PUBLIC_URL: missing")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "group"),
+    [
+        ("REDIS_URL", "http://user:my-secret@h", RedisSettings),
+        ("DATABASE_URL", "postgresql://user:my-secret@h:port/x y", DatabaseSettings),
+        ("TWILIO_ACCOUNT_SID", "my-secret", TwilioSettings),
+        ("LLM_PROVIDERS", '[{"api_key": "my-secret"}]', LlmSettings),
+        ("LLM_PROVIDERS", '[{"my-secret"', LlmSettings),
+    ],
+)
+def test_a_wrong_value_is_not_repeated(name: str, value: str, group: type):
+    found = problems({name: value}, group)
+    assert any(problem.startswith(name) for problem in found)
+    assert "my-secret" not in "\n".join(found)
+
+
+def test_the_public_url_loses_its_final_slash_and_may_carry_a_path():
+    web = Environment({"PUBLIC_URL": "https://h.example:8443/bot/"}).read(WebSettings)
+    assert (web.public_url, web.public_path) == ("https://h.example:8443/bot", "/bot")
+    assert (web.host, web.port, web.processes) == ("127.0.0.1", 8000, 1)
+
+
+@pytest.mark.parametrize(
+    "url", ["h.example", "ftp://h", "https://", "https://h?x=1", "https://h#rc=2", "https://h/a b"]
+)
+def test_a_public_url_that_twilio_could_not_call_is_refused(url: str):
+    assert problems({"PUBLIC_URL": url}, WebSettings)[0].startswith("PUBLIC_URL")
+
+
+def test_two_tokens_may_be_given_while_rotating():
+    twilio = Environment(TWILIO).read(TwilioSettings)
+    assert twilio.auth_tokens == ("one", "two")
+    assert "one" not in repr(twilio)
+    assert problems(TWILIO | {"TWILIO_AUTH_TOKEN": " , "}, TwilioSettings)[0].startswith("TWILIO_AUTH_TOKEN")
+
+
+def test_secrets_may_stand_in_files(tmp_path: Path):
+    (tmp_path / "token").write_text("from-file\n")
+    environ = TWILIO | {"TWILIO_AUTH_TOKEN_FILE": str(tmp_path / "token")}
+    assert Environment(environ).read(TwilioSettings).auth_tokens == ("one", "two")
+    del environ["TWILIO_AUTH_TOKEN"]
+    assert Environment(environ).read(TwilioSettings).auth_tokens == ("from-file",)
+    environ["TWILIO_AUTH_TOKEN_FILE"] = str(tmp_path / "missing")
+    assert any(
+        problem.startswith("TWILIO_AUTH_TOKEN_FILE: cannot read") for problem in problems(environ, TwilioSettings)
+    )
+
+
+def test_the_broker_is_redis_unless_it_is_named():
+    assert Environment({"REDIS_URL": "redis://h/0"}).read(RedisSettings).broker == "redis://h/0"
+    both = {"REDIS_URL": "redis://h/0", "BROKER_URL": "amqp://h//"}
+    assert Environment(both).read(RedisSettings).broker == "amqp://h//"
+
+
+@pytest.mark.parametrize("url", ["redis://h:6379/0", "rediss://u:p@h:6380/1", "unix:///run/redis.sock"])
+def test_redis_may_be_reached_in_three_ways(url: str):
+    assert Environment({"REDIS_URL": url}).read(RedisSettings).url == url
+
+
+def test_sentinels_are_not_served_yet():
+    assert problems({"REDIS_URL": "sentinel://h:26379/0"}, RedisSettings)[0].startswith("REDIS_URL: ")
+
+
+def test_any_password_works_in_parts():
+    password = "p@ss!w#rd%/: '\\"
+    environ = {"POSTGRES_HOST": "db", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "s"}
+    parts = conninfo_to_dict(Environment(environ).read(DatabaseSettings).conninfo)
+    assert (parts["password"], parts["host"], parts["dbname"], parts["user"]) == (password, "db", "s", "sisters")
+
+
+def test_one_provider_comes_from_the_openai_names():
+    [provider] = Environment({"OPENAI_API_KEY": "k"}).read(LlmSettings).providers
+    assert (provider.base_url, provider.model, provider.api_key) == ("https://api.openai.com/v1", DEFAULT_MODEL, "k")
+    [provider] = Environment({"OPENAI_BASE_URL": "http://h/v1", "OPENAI_MODEL": "m"}).read(LlmSettings).providers
+    assert (provider.base_url, provider.model, provider.api_key) == ("http://h/v1", "m", "")
+
+
+def test_providers_stand_in_order_with_prices_and_keys_from_files(tmp_path: Path):
+    (tmp_path / "key").write_text("k2\n")
+    text = (
+        '[{"name": "a", "base_url": "http://a/v1", "model": "m", "api_key": "k1", "usd_in": 0.1, "usd_out": "0.5"},'
+        f' {{"name": "b", "base_url": "http://b/v1", "model": "m", "api_key_file": "{tmp_path}/key"}}]'
+    )
+    first, second = Environment({"LLM_PROVIDERS": text}).read(LlmSettings).providers
+    assert (first.name, first.usd_in, first.usd_out) == ("a", Decimal("0.1"), Decimal("0.5"))
+    assert (second.name, second.api_key) == ("b", "k2")
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", "x", '[{"name": "a"}]', '[{"name":"a","base_url":"http://a","model":"m","url":"x"}]',
+             '[{"name":"a","base_url":"http://a","model":"m","api_key_file":"/nowhere"}]'],
+)  # fmt: skip
+def test_providers_that_cannot_be_used_are_told(text: str):
+    assert all(problem.startswith("LLM_PROVIDERS") for problem in problems({"LLM_PROVIDERS": text}, LlmSettings))
+
+
+def test_without_any_provider_it_says_what_to_set():
+    assert "OPENAI_API_KEY" in problems({}, LlmSettings)[0]
+
+
+def test_durations_are_seconds():
+    turn = Environment({"TURN_DEADLINE_S": "1.5"}).read(TurnSettings)
+    assert (turn.deadline, turn.ambiguous_wait) == (timedelta(seconds=1.5), timedelta(seconds=30))
+
+
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "1e400", "nan"])
+def test_a_duration_that_is_none_is_told(value: str):
+    assert problems({"TURN_DEADLINE_S": value}, TurnSettings)[0].startswith("TURN_DEADLINE_S")
+
+
+def test_worker_metrics_are_off_unless_a_port_is_given():
+    assert Environment({}).read(WorkerSettings).metrics_port is None
+    assert Environment({"METRICS_PORT": "9100"}).read(WorkerSettings).metrics_port == 9100
