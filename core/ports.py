@@ -139,7 +139,7 @@ class Inboxes(Protocol):
     """The worker's side of Redis. All raise Transient when Redis does not answer."""
 
     def read(self, person: str, *, limit: int) -> Inbox:
-        """Returns the oldest entries of the inbox that the wake-up names (an alias is followed); removes nothing."""
+        """Returns the oldest entries of the inbox that the wake-up names; removes nothing."""
         ...
 
     def remove(self, inbox: Inbox) -> int:

@@ -1,0 +1,1 @@
+"""The edge: what meets core/ports.py with real clients."""

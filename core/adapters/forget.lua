@@ -1,0 +1,8 @@
+-- Erases a person: KEYS the aliases of their ids, ARGV the person key of each id.
+for i = 1, #KEYS do
+    for _, person in ipairs({redis.call('GET', KEYS[i]) or ARGV[i], ARGV[i]}) do
+        redis.call('DEL', 'sisters:inbox:' .. person)
+        redis.call('ZREM', 'sisters:waiting', person)
+    end
+    redis.call('DEL', KEYS[i])
+end

@@ -1,0 +1,255 @@
+"""Asks OpenAI, or any server that speaks its chat completions, and reads the answer strictly."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from http import HTTPStatus
+from threading import Lock
+from time import monotonic
+from typing import Final, NoReturn
+
+import httpx2
+import openai
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.adapters.line import CONNECT, Call, CallError
+from core.adapters.transport import Transport, retry_after
+from core.config import Provider
+from core.errors import OutsideError, Permanent, Transient
+from core.ports import ChatMessage, Completion
+
+MAX_TOKENS: Final = 500
+TEMPERATURE: Final = 0.7
+_MILLION: Final = Decimal(1_000_000)
+_CODE: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
+"""What a vendor's code looks like; anything else in its place may repeat the text."""
+
+
+class OpenAiLlm:
+    """One provider. Safe to use from many threads; `connections` is how many call at once. Close it at the end.
+
+    The request goes through the official client's own `post`, not through `chat.completions.create`, which walks types
+    over the history: with a 2,000-character system prompt and 10 messages 0.4 ms of CPU a call against 1.8 ms; with 300
+    calls at once, over our transport, 0.9 ms against 2.9 ms. Measured with openai 3.54.
+    """
+
+    def __init__(self, provider: Provider, *, timeout: timedelta, connections: int) -> None:
+        self._provider = provider
+        self._timeout = timeout
+        self._client = client(provider.base_url, provider.api_key, connections=connections)
+        self._dialect = _Dialect()
+
+    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float) -> Completion:
+        """Returns the answer within the provider's timeout and before `deadline`, whatever the server does.
+
+        Raises: Transient, Permanent.
+        """
+        started = monotonic()
+        until = min(started + self._timeout.total_seconds(), deadline)
+        messages = [{"role": entry.role, "content": entry.text} for entry in prompt]
+        refused = self._dialect.refused
+        while True:
+            parameters = _parameters(refused)
+            try:
+                raw = self._post({"model": self._provider.model, "messages": messages, **parameters}, until)
+            except openai.APIStatusError as error:
+                name = _refused_parameter(error, parameters)
+                if name is None:
+                    _raise(error)
+                refused |= {name}
+                continue
+            self._dialect.learn(refused)
+            return self._read(raw, timedelta(seconds=monotonic() - started))
+
+    def close(self) -> None:
+        """Closes the kept connections."""
+        self._client.close()
+
+    def _post(self, body: Mapping[str, object], until: float) -> bytes:
+        left = until - monotonic()
+        if left <= 0:
+            raise Transient("deadline")
+        return post(self._client, "/chat/completions", body, timeout=timedelta(seconds=left))
+
+    def _read(self, raw: bytes, took: timedelta) -> Completion:
+        try:
+            answer = _Answer.model_validate_json(raw)
+        except ValidationError:
+            raise Transient("malformed") from None  # the error's own text would repeat the answer
+        choice, usage, prices = answer.choices[0], answer.usage or _Usage(), self._provider
+        refused = bool(choice.message.refusal) or choice.finish_reason == "content_filter"
+        text = "" if refused else choice.message.text.strip()
+        if not text and not refused:
+            raise Transient("empty")
+        tokens_in, tokens_out = usage.prompt_tokens or 0, usage.completion_tokens or 0
+        return Completion(
+            text=text,
+            cut=choice.finish_reason == "length",
+            refused=refused,
+            provider=prices.name,
+            model=answer.model or prices.model,
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
+            cost_usd=(tokens_in * prices.usd_in + tokens_out * prices.usd_out) / _MILLION,
+            took=took,
+        )
+
+
+def client(base_url: str, api_key: str, *, connections: int) -> openai.OpenAI:
+    """The official client without its own retries, over our transport."""
+    return openai.OpenAI(
+        base_url=base_url,
+        api_key=api_key or "none",  # servers on one's own machine ask for none, the client insists on one
+        max_retries=0,
+        http_client=httpx2.Client(transport=_Transport(connections), trust_env=False),
+    )
+
+
+def post(client: openai.OpenAI, path: str, body: Mapping[str, object], *, timeout: timedelta) -> bytes:
+    """Returns the body of a good answer; `timeout` bounds the whole call.
+
+    Raises: openai.APIStatusError (any other status), Transient (no answer that can be read), Permanent (a text that no
+    encoding can carry: half a surrogate pair).
+    """
+    limit = httpx2.Timeout(timeout.total_seconds(), connect=min(CONNECT, timeout).total_seconds())
+    try:
+        response = client.post(path, body=body, cast_to=httpx2.Response, options={"timeout": limit})
+    except UnicodeEncodeError:
+        raise Permanent("encoding") from None
+    except CallError as error:
+        raise Transient(error.reason) from None
+    except openai.APIConnectionError:
+        raise Transient("malformed") from None  # the transport answered, so the content encoding was wrong
+    return response.content
+
+
+class _Transport(httpx2.BaseTransport):
+    """Our transport behind the client's. The read timeout stands for the whole call."""
+
+    def __init__(self, connections: int) -> None:
+        self._transport = Transport(connections=connections)
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        url, limits = request.url, request.extensions["timeout"]
+        call = Call(
+            method=request.method,
+            scheme=url.raw_scheme,
+            host=url.raw_host,
+            port=url.port or (443 if url.raw_scheme == b"https" else 80),
+            target=url.raw_path,
+            headers=[(name, value) for name, value in request.headers.raw if name.lower() != b"content-length"],
+            body=request.content,
+            timeout=timedelta(seconds=limits["read"]),
+            connect=timedelta(seconds=limits["connect"]),
+            repeatable=True,  # a question asked twice costs a little money, a lost one costs a turn
+        )
+        answer = self._transport.call(call)
+        return httpx2.Response(answer.status, headers=answer.headers, content=answer.body)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class _Dialect:
+    """Which parameters this provider refused so far, learnt from its own answers and shared by all threads."""
+
+    def __init__(self) -> None:
+        self.refused: frozenset[str] = frozenset()
+        self._lock = Lock()
+
+    def learn(self, refused: frozenset[str]) -> None:
+        """Call it once a request without them was accepted: a complaint alone may have had another cause."""
+        if not refused <= self.refused:
+            with self._lock:
+                self.refused |= refused
+
+
+def _parameters(refused: frozenset[str]) -> dict[str, object]:
+    """What we ask for beside the messages. Servers that know only the older `max_tokens` get that."""
+    wanted: dict[str, object] = {
+        "max_completion_tokens": MAX_TOKENS,
+        "temperature": TEMPERATURE,
+        "reasoning_effort": "none",
+        "store": False,
+    }
+    if "max_completion_tokens" in refused:
+        wanted["max_tokens"] = MAX_TOKENS
+    return {name: value for name, value in wanted.items() if name not in refused}
+
+
+def _refused_parameter(error: openai.APIStatusError, sent: Mapping[str, object]) -> str | None:
+    """The parameter that the server complains of: in `param`, or the first that it names anywhere in its answer.
+
+    Source: OpenAI docs as of 2026-11 (unsupported_parameter, unsupported_value); compatible servers answer 400 or 422
+    in shapes of their own. A prompt that is too long is no complaint about the parameter it may name.
+    """
+    if (
+        error.status_code not in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
+        or error.code == "context_length_exceeded"
+    ):
+        return None
+    if error.param in sent:
+        return error.param
+    text = error.response.text
+    if "context length" in text.lower():
+        return None
+    named = re.search(rf"\b({'|'.join(map(re.escape, sent))})\b", text) if sent else None
+    return named and named[0]
+
+
+def _raise(error: openai.APIStatusError) -> NoReturn:
+    """Raises: Transient or Permanent by status and code; the vendor's message stays behind, it may repeat the text."""
+    raise _kind(error) from None
+
+
+def _kind(error: openai.APIStatusError) -> OutsideError:
+    status, given = error.status_code, error.code or error.type
+    code = given if isinstance(given, str) and _CODE.fullmatch(given) else str(status)
+    if "insufficient_quota" in (error.code, error.type):
+        return Permanent("insufficient_quota", code=code)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Transient("rate", code=code, after=retry_after(error.response.headers))
+    if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT) or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Transient("server", code=code, after=retry_after(error.response.headers))
+    auth = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    return Permanent("auth" if auth else "rejected", code=code)
+
+
+class _Lenient(BaseModel):
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+
+class _Part(_Lenient):
+    text: str = ""
+
+
+class _Message(_Lenient):
+    content: str | list[_Part] | None = None
+    refusal: str | None = None
+
+    @property
+    def text(self) -> str:
+        match self.content:
+            case None:
+                return ""
+            case str():
+                return self.content
+            case parts:
+                return "".join(part.text for part in parts)
+
+
+class _Choice(_Lenient):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(_Lenient):
+    prompt_tokens: int | None = Field(default=None, ge=0)
+    completion_tokens: int | None = Field(default=None, ge=0)
+
+
+class _Answer(_Lenient):
+    choices: list[_Choice] = Field(min_length=1)
+    model: str | None = None
+    usage: _Usage | None = None

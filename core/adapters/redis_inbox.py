@@ -1,0 +1,271 @@
+"""Both sides of Redis: the door that fixes the order of messages, and the inboxes that workers empty.
+
+`sisters:alias:<hash of an id>` names a person key for 30 days, `sisters:inbox:<person>` is a list of entries,
+`sisters:waiting` sorts persons by when their oldest entry began to wait (Redis's clock, ms), `sisters:reports` is a
+list. A person key is the hash of the first id that a person was seen with: it settles the order at the door and
+nothing else; who a person is, Postgres decides. A wake-up is pushed only onto an empty inbox: whoever empties one
+goes on until it is empty, and the sweep sees every inbox that waits. The wake-up carries the person key as Lua
+resolved it (the message is cut where the key belongs), so that `read` follows no alias.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import timedelta
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.commands.core import Script
+from redis.connection import Connection, ConnectionPool, SSLConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from core.adapters.wakeups import QUEUE, REPORTS, WAKE, BrokerWakeups, Envelope
+from core.errors import ConfigurationError, Transient
+from core.model import InboundMessage, StatusReport, dump_inbound, dump_report
+from core.ports import Inbox
+
+ALIAS_LIFE: Final = timedelta(days=30)
+DOOR_THREADS: Final = 16
+"""Threads of one webhook process; the pools are as large, so that nobody waits for a connection."""
+
+_DOOR_BOUND: Final = timedelta(seconds=0.3)
+_WORKER_BOUND: Final = timedelta(seconds=5)
+_HANGS_AFTER: Final = 3
+_PROBE_EVERY: Final = timedelta(seconds=0.5)
+
+_Result = TypeVar("_Result")
+
+
+def person_key(identity: str) -> str:
+    """The name under which Redis knows an id, so that no address stands in a key, a queue or a log."""
+    return blake2b(identity.encode(), digest_size=16).hexdigest()
+
+
+def door(redis_url: str, broker_url: str, *, threads: int = DOOR_THREADS) -> "RedisDoor":
+    """The webhook's side. Opens nothing yet, so it may be built before a fork.
+
+    Raises: ConfigurationError.
+    """
+    client = _client(redis_url, bound=_DOOR_BOUND, connections=threads + 2)  # two more for /readyz
+    wakeups = None if broker_url in ("", redis_url) else BrokerWakeups(broker_url, limit=threads)
+    return RedisDoor(client, wakeups)
+
+
+def inboxes(redis_url: str) -> "RedisInboxes":
+    """The worker's side. Opens nothing yet.
+
+    Raises: ConfigurationError.
+    """
+    return RedisInboxes(_client(redis_url, bound=_WORKER_BOUND, connections=None))
+
+
+class RedisDoor:
+    """Meets `core.ports.Door`. With `wakeups` None the broker is the same Redis and Lua pushes the wake-up itself."""
+
+    def __init__(self, client: redis.Redis, wakeups: BrokerWakeups | None) -> None:
+        self._client = client
+        self._wakeups = wakeups
+        self._accept = _script(client, "accept")
+        self._report = _script(client, "report")
+        self._wake = Envelope(WAKE, person=True)
+        self._wake_reports = Envelope(REPORTS, person=False)
+        self._queue = "" if wakeups else QUEUE
+        self._hanging = _Hanging()
+
+    def accept(self, message: InboundMessage) -> None:
+        """Appends the message to its person's inbox and wakes a worker: one round trip.
+
+        Raises: Transient.
+        """
+        persons = [person_key(identity) for identity in message.person_ids]
+        person, was_empty = self._bounded(
+            lambda: self._accept(
+                keys=[f"sisters:alias:{person}" for person in persons],
+                args=[
+                    dump_inbound(message),
+                    int(ALIAS_LIFE.total_seconds()),
+                    persons[0],
+                    self._queue,
+                    *self._wake.around_person(),
+                ],
+            )
+        )
+        if self._wakeups and was_empty:
+            self._wakeups.wake(WAKE, person.decode())
+
+    def report(self, report: StatusReport) -> None:
+        """Appends a status report and wakes a worker: one round trip.
+
+        Raises: Transient.
+        """
+        was_empty = self._bounded(
+            lambda: self._report(args=[dump_report(report), self._queue, self._wake_reports.around_person()[0]])
+        )
+        if self._wakeups and was_empty:
+            self._wakeups.wake(REPORTS)
+
+    def ready(self) -> bool:
+        """Whether Redis answers a PING within the bound."""
+        try:
+            return bool(self._client.ping())  # pyright: ignore[reportUnknownMemberType]
+        except RedisError:
+            return False
+
+    def close(self) -> None:
+        """Closes the connections that were opened."""
+        self._client.close()
+        if self._wakeups:
+            self._wakeups.close()
+
+    def _bounded(self, call: Callable[[], Any]) -> Any:
+        if self._hanging.now():
+            raise Transient("redis_hangs", after=_PROBE_EVERY)
+        try:
+            result = call()
+        except RedisTimeoutError:
+            self._hanging.timed_out()
+            raise Transient("redis_timeout") from None
+        except RedisError as error:
+            raise Transient("redis", code=type(error).__name__) from None
+        self._hanging.answered()
+        return result
+
+
+class _Hanging:
+    """Remembers that Redis hangs, so that one request tries again while all others fail at once.
+
+    Otherwise requests would queue for a thread while each thread waits out its timeout, and 503 would come late.
+    Not locked: a race lets at most a few more requests try.
+    """
+
+    def __init__(self) -> None:
+        self._timeouts = 0
+        self._probe_at = 0.0
+
+    def now(self) -> bool:
+        if self._timeouts < _HANGS_AFTER:
+            return False
+        moment = time.monotonic()
+        if moment < self._probe_at:
+            return True
+        self._probe_at = moment + _PROBE_EVERY.total_seconds()
+        return False
+
+    def timed_out(self) -> None:
+        self._timeouts += 1
+        self._probe_at = time.monotonic() + _PROBE_EVERY.total_seconds()
+
+    def answered(self) -> None:
+        self._timeouts = 0
+
+
+class RedisInboxes:
+    """Meets `core.ports.Inboxes`. Every method raises Transient when Redis does not answer."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._remove = _script(client, "remove")
+        self._remove_reports = _script(client, "remove_reports")
+        self._waiting = _script(client, "waiting")
+        self._forget = _script(client, "forget")
+
+    def read(self, person: str, *, limit: int) -> Inbox:
+        """Returns the oldest entries of that person key's inbox; removes nothing. Unknown: an empty inbox."""
+        entries: list[Any] = _transient(lambda: self._client.lrange(f"sisters:inbox:{person}", 0, limit - 1))
+        return Inbox(person=person, entries=tuple(entries))
+
+    def remove(self, inbox: Inbox) -> int:
+        """Removes exactly these entries and returns how many still wait, whose waiting begins anew."""
+        return int(_transient(lambda: self._remove(args=[inbox.person, *inbox.entries])))
+
+    def waiting(self, *, older_than: timedelta, limit: int) -> Sequence[str]:
+        """Returns the person keys whose inbox has waited longer, longest first, by Redis's clock."""
+        ms = int(older_than / timedelta(milliseconds=1))
+        found: list[bytes] = _transient(lambda: self._waiting(args=[ms, limit]))
+        return [person.decode() for person in found]
+
+    def read_reports(self, *, limit: int) -> tuple[bytes, ...]:
+        """Returns the oldest status reports; removes nothing."""
+        entries: list[Any] = _transient(lambda: self._client.lrange("sisters:reports", 0, limit - 1))
+        return tuple(entries)
+
+    def remove_reports(self, entries: Sequence[bytes]) -> int:
+        """Removes exactly these reports and returns how many still wait."""
+        return int(_transient(lambda: self._remove_reports(args=list(entries))))
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Erases the inboxes and aliases of a person named by these ids (addresses, not person keys)."""
+        persons = [person_key(identity) for identity in ids]
+        _transient(lambda: self._forget(keys=[f"sisters:alias:{person}" for person in persons], args=persons))
+
+    def close(self) -> None:
+        """Closes the connections that were opened."""
+        self._client.close()
+
+
+def _transient(call: Callable[[], _Result]) -> _Result:
+    try:
+        return call()
+    except RedisError as error:
+        raise Transient("redis", code=type(error).__name__) from None
+
+
+def _script(client: redis.Redis, name: str) -> Script:
+    """A script that goes by its hash and is loaded again where Redis does not know it (restarted, failed over)."""
+    return client.register_script((Path(__file__).parent / f"{name}.lua").read_text(encoding="utf-8"))
+
+
+def _client(url: str, *, bound: timedelta, connections: int | None) -> redis.Redis:
+    try:
+        pool = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
+            url,
+            max_connections=connections,
+            socket_timeout=bound.total_seconds(),
+            socket_connect_timeout=bound.total_seconds(),
+            health_check_interval=15,
+            # A connection that Redis closed is worth one more try; a timeout is not: the bound is on the whole call.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+            protocol=2,  # no HELLO and no notifications: fewer round trips before the first command
+            driver_info=None,
+        )
+    except ValueError:  # its message may repeat a part of the password
+        raise ConfigurationError(
+            ["REDIS_URL: not a URL that redis-py can read; percent-encode special characters in the password"]
+        ) from None
+    pool.connection_class = _BOUNDED.get(pool.connection_class, pool.connection_class)
+    return redis.Redis(connection_pool=pool)
+
+
+class _BoundedName(Connection):
+    """A name server that does not answer would hold a request for many seconds: here it has the connect timeout."""
+
+    def _connect(self) -> socket.socket:
+        lookup: Future[None] = Future()
+
+        def look_up() -> None:
+            try:
+                socket.getaddrinfo(self.host, self.port)
+            except OSError as error:
+                lookup.set_exception(error)
+            else:
+                lookup.set_result(None)
+
+        # A thread each (connections are kept, so there are few): a pool's threads would be missing after a fork.
+        threading.Thread(target=look_up, name="redis-name", daemon=True).start()
+        lookup.result(timeout=self.socket_connect_timeout)
+        return super()._connect()
+
+
+class _BoundedNameTls(_BoundedName, SSLConnection):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """The same under TLS."""
+
+
+_BOUNDED: Final[dict[type, type]] = {Connection: _BoundedName, SSLConnection: _BoundedNameTls}

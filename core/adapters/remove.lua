@@ -1,0 +1,14 @@
+-- Takes exactly these entries out of an inbox; what another worker has not copied yet stays.
+-- ARGV: 1 person, then the entries, oldest first (LREM finds them at the head). Returns how many still wait.
+local inbox = 'sisters:inbox:' .. ARGV[1]
+for i = 2, #ARGV do
+    redis.call('LREM', inbox, 1, ARGV[i])
+end
+local rest = redis.call('LLEN', inbox)
+if rest == 0 then
+    redis.call('ZREM', 'sisters:waiting', ARGV[1])
+else
+    local time = redis.call('TIME')
+    redis.call('ZADD', 'sisters:waiting', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])
+end
+return rest
