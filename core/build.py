@@ -1,0 +1,22 @@
+"""The one place that knows concrete classes: parts for each process, built from the environment."""
+
+from collections.abc import Mapping
+
+from core.adapters import redis_inbox
+from core.config import Environment, RedisSettings, TwilioSettings, WebSettings
+from core.ports import Door
+
+
+def webhook_parts(environ: Mapping[str, str]) -> tuple[WebSettings, TwilioSettings, Door]:
+    """Everything that the webhook needs. Opens no connection: it may run before a fork.
+
+    Raises: ConfigurationError.
+    """
+    environment = Environment(environ)
+    web, twilio, where = (
+        environment.read(WebSettings),
+        environment.read(TwilioSettings),
+        environment.read(RedisSettings),
+    )
+    environment.check()
+    return web, twilio, redis_inbox.door(where.url, where.broker)

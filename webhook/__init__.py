@@ -1,0 +1,1 @@
+"""HTTP in: verifies, parses, fixes the order, answers. Imports core, never worker."""

@@ -1,0 +1,56 @@
+"""The webhook's own counters, and who may read them."""
+
+import hmac
+import os
+from ipaddress import ip_address
+
+from flask import Blueprint, Response, request
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector  # pyright: ignore[reportUnknownVariableType]
+
+MESSAGES = Counter("sisters_webhook_messages", "Messages that stand in an inbox")
+REPORTS = Counter("sisters_webhook_reports", "Status reports that stand on the list")
+REFUSALS = Counter("sisters_webhook_refusals", "Requests that enqueued nothing", ["reason"])
+ACK_SECONDS = Histogram(
+    "sisters_webhook_ack_seconds",
+    "From the first byte of a message's body to its acknowledgement",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
+
+
+def blueprint(token: str) -> Blueprint:
+    """`GET /metrics`, for whoever shows the token, and for direct callers from loopback and private networks."""
+    pages = Blueprint("metrics", __name__)
+
+    @pages.get("/metrics")
+    def metrics() -> Response:
+        if not (_shows(token) or _is_near()):
+            REFUSALS.labels("metrics_forbidden").inc()
+            return Response("forbidden\n", 403, mimetype="text/plain")
+        return Response(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
+
+    return pages
+
+
+def _shows(token: str) -> bool:
+    given = request.headers.get("Authorization", "")
+    return bool(token) and hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+
+
+def _is_near() -> bool:
+    """A forwarded request has a near proxy as its peer and anybody behind it; a peer without an address is a proxy."""
+    if any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")):
+        return False
+    try:
+        peer = ip_address(request.environ.get("REMOTE_ADDR", ""))
+    except ValueError:
+        return False
+    return (getattr(peer, "ipv4_mapped", None) or peer).is_private
+
+
+def _registry() -> CollectorRegistry:
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return registry
