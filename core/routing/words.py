@@ -1,0 +1,72 @@
+"""The tier of words: each of the cast's topic words in a message counts for its character, a strong one for five."""
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from core.characters import Cast
+from core.routing.decision import Evidence, Opinion
+from core.routing.lexicon import Lexicon, Term
+from core.routing.phrases import Phrases
+from core.routing.text import length
+
+KEYWORD_POINTS: Final = 1.0
+TRIGGER_POINTS: Final = 5.0
+_LENGTH_FACTOR: Final = (0.5, 1.5)
+"""Bounds of the adjustment to a message's length."""
+_DOUBT: Final = 1.0
+"""Points that stand for what was not recognised: they keep a lone keyword's confidence at one half."""
+_REASONS_TOLD: Final = 4
+
+
+class Words:
+    """Scores a message by the cast's topic words. Compiled once, safe to share between threads."""
+
+    def __init__(self, cast: Cast, phrases: Phrases) -> None:
+        self._characters = tuple(cast.characters)
+        self._thresholds = phrases.thresholds
+        self._lexicon = Lexicon(
+            (*_topics(cast), *_neutral(phrases)), endings=phrases.endings, compounds=phrases.compounds
+        )
+
+    def opinion(self, folded: str, *, favoured: tuple[str, ...]) -> Opinion | None:
+        """Returns what the words say, None when none is known; of equals, the first of `favoured` is chosen."""
+        terms = sorted(self._lexicon.find(folded), key=lambda term: -term.points)
+        if not terms:
+            return None
+        factor = self._factor(folded)
+        scores = dict.fromkeys(self._characters, 0.0)
+        for term in terms:
+            scores[term.character] += term.points
+        scores = {each: round(points * factor, 3) for each, points in scores.items()}
+        best = max(scores.values())
+        chosen = next(each for each in (*favoured, *self._characters) if scores.get(each) == best)
+        second = max((points for each, points in scores.items() if each != chosen), default=0.0)
+        evidence = tuple(Evidence(term=t.text, character=t.character, points=t.points) for t in terms)
+        return Opinion(
+            tier="words",
+            characters=(chosen,),
+            sure=best >= self._thresholds.sure_at,
+            confidence=round(best / (best + second + _DOUBT), 3),
+            scores=scores,
+            evidence=evidence,
+            why="; ".join(map(str, evidence[:_REASONS_TOLD])),
+        )
+
+    def _factor(self, folded: str) -> float:
+        low, high = _LENGTH_FACTOR
+        return min(high, max(low, math.sqrt(self._thresholds.full_length_words / max(length(folded), 1.0))))
+
+
+def _topics(cast: Cast) -> Iterable[Term]:
+    for character in cast.characters.values():
+        for language, topics in character.topics.items():
+            for texts, points in ((topics.triggers, TRIGGER_POINTS), (topics.keywords, KEYWORD_POINTS)):
+                for text in texts:
+                    yield Term(text=text, language=language, character=character.id, points=points)
+
+
+def _neutral(phrases: Phrases) -> Iterable[Term]:
+    for language, texts in phrases.neutral.items():
+        for text in texts:
+            yield Term(text=text, language=language, character="", points=0.0)

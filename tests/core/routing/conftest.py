@@ -1,0 +1,14 @@
+from pathlib import Path
+
+import pytest
+
+from core.characters import load_cast
+from core.routing.phrases import load_phrases
+from core.routing.route import Router
+
+PROMPTS = Path(__file__).resolve().parents[3] / "prompts"
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Router:
+    return Router(load_cast(PROMPTS), load_phrases(PROMPTS))
