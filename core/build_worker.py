@@ -1,0 +1,197 @@
+"""Makes the parts of a worker, and of the operator's commands, out of the environment; knows the concrete classes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Protocol
+from uuid import UUID, uuid4
+
+import structlog
+
+from core.adapters.moderation import NoModerator, OpenAiModerator
+from core.adapters.openai import OpenAiLlm
+from core.adapters.redis_inbox import inboxes
+from core.adapters.twilio import TwilioChannel
+from core.answer import Answerer
+from core.characters import Cast, load_cast
+from core.config import (
+    DatabaseSettings,
+    Environment,
+    LlmSettings,
+    PromptSettings,
+    RedisSettings,
+    TurnSettings,
+    TwilioSettings,
+    WebSettings,
+    WorkerSettings,
+)
+from core.erasure import Eraser
+from core.errors import ConfigurationError
+from core.intake import Intake
+from core.outbox import Outbox
+from core.presence import Presence
+from core.routing.phrases import load_phrases
+from core.routing.route import Router
+from core.store import Store
+from core.turn import Turns
+from core.upkeep import Upkeep
+
+TWILIO: Final = "twilio"
+"""The channel's name, in messages and deliveries."""
+STATUS_PATH: Final = "/whatsapp/status#rc=3&rp=5xx,ct,rt&ct=2000&rt=4000&tt=15000"
+"""With connection overrides: without them Twilio does not repeat a report that we could not take.
+
+Source: Twilio docs as of 2026-11.
+"""
+DATABASE_CONNECTIONS: Final = 16
+"""Of one worker: a turn holds one for milliseconds at its beginning and its end, none while it thinks."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Closes(Protocol):
+    """What keeps connections."""
+
+    def close(self) -> None:
+        """Closes them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerParts:
+    """What one worker process works with."""
+
+    worker_id: UUID
+    concurrency: int
+    llm_timeout: timedelta
+    metrics_port: int | None
+    store: Store
+    intake: Intake
+    turns: Turns
+    outbox: Outbox
+    upkeep: Upkeep
+    eraser: Eraser
+    presence: Presence
+    clients: Sequence[Closes]
+
+    def close(self) -> None:
+        """Stops what runs in the background."""
+        self.presence.close()
+        for part in (*self.clients, self.store):
+            part.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WorkerEnvironment:
+    database: DatabaseSettings
+    redis: RedisSettings
+    twilio: TwilioSettings
+    web: WebSettings
+    llm: LlmSettings
+    turn: TurnSettings
+    worker: WorkerSettings
+    cast: Cast
+    router: Router
+
+
+def broker_of(environ: Mapping[str, str]) -> str:
+    """Returns the URL of Celery's broker. Raises: ConfigurationError."""
+    environment = Environment(environ)
+    redis = environment.read(RedisSettings)
+    environment.check()
+    return redis.broker
+
+
+def check_worker(environ: Mapping[str, str]) -> None:
+    """Raises: ConfigurationError with everything that would keep a worker from starting."""
+    _read_worker(environ)
+
+
+def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
+    """Returns the parts of a worker, of which SISTERS_CONCURRENCY turns run at once. Connects in the background.
+
+    Raises: ConfigurationError.
+    """
+    read = _read_worker(environ)
+    concurrency = int(environ.get("SISTERS_CONCURRENCY", "100"))
+    worker_id = uuid4()
+    store = Store(read.database, connections=DATABASE_CONNECTIONS)
+    box = inboxes(read.redis.url)
+    connections = concurrency + DATABASE_CONNECTIONS
+    channel = TwilioChannel(read.twilio, status_url=f"{read.web.public_url}{STATUS_PATH}", connections=connections)
+    llm = OpenAiLlm(read.llm.providers[0], timeout=read.llm.timeout, connections=connections)
+    moderator = _moderator(read.llm, connections)
+    presence = Presence({TWILIO: channel})
+    answerer = Answerer(
+        cast=read.cast,
+        router=read.router,
+        llm=llm,
+        moderator=moderator,
+        presence=presence,
+    )
+    intake = Intake(store=store, inboxes=box, cast=read.cast, worker_id=worker_id, turn_deadline=read.turn.deadline)
+    outbox = Outbox(store=store, inboxes=box, channels={TWILIO: channel}, worker_id=worker_id, settings=read.turn)
+    return WorkerParts(
+        worker_id=worker_id,
+        concurrency=concurrency,
+        llm_timeout=read.llm.timeout,
+        metrics_port=read.worker.metrics_port,
+        store=store,
+        intake=intake,
+        turns=Turns(store=store, answerer=answerer, outbox=outbox, worker_id=worker_id, settings=read.turn),
+        outbox=outbox,
+        upkeep=Upkeep(store=store, inboxes=box, intake=intake, worker_id=worker_id),
+        eraser=Eraser(store=store, inboxes=box),
+        presence=presence,
+        clients=(llm, moderator, channel),
+    )
+
+
+def eraser(environ: Mapping[str, str]) -> Eraser:
+    """Returns what `sisters forget` needs: Postgres and Redis alone. Raises: ConfigurationError."""
+    environment = Environment(environ)
+    database, redis = environment.read(DatabaseSettings), environment.read(RedisSettings)
+    environment.check()
+    return Eraser(store=Store(database, connections=1), inboxes=inboxes(redis.url))
+
+
+def router_of(prompts: PromptSettings, cast: Cast | None = None) -> Router:
+    """Returns the router compiled for the cast in that directory. Raises: ConfigurationError naming file and key."""
+    return Router(cast or load_cast(prompts.directory), load_phrases(prompts.directory))
+
+
+def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
+    """Everything that can be wrong is told at once, the cast's mistakes with the environment's."""
+    environment = Environment(environ)
+    database, redis, twilio = (
+        environment.read(DatabaseSettings),
+        environment.read(RedisSettings),
+        environment.read(TwilioSettings),
+    )
+    web, llm = environment.read(WebSettings), environment.read(LlmSettings)
+    turn, worker = environment.read(TurnSettings), environment.read(WorkerSettings)
+    prompts = environment.read(PromptSettings)
+    try:
+        cast = load_cast(prompts.directory)
+        router = router_of(prompts, cast)
+    except ConfigurationError as error:
+        raise ConfigurationError(sorted({*environment.problems, *error.problems})) from None
+    environment.check()
+    return _WorkerEnvironment(
+        database=database,
+        redis=redis,
+        twilio=twilio,
+        web=web,
+        llm=llm,
+        turn=turn,
+        worker=worker,
+        cast=cast,
+        router=router,
+    )
+
+
+def _moderator(llm: LlmSettings, connections: int) -> NoModerator | OpenAiModerator:
+    if llm.moderation == "off":
+        _log.warning("moderation_off")
+        return NoModerator()
+    return OpenAiModerator(llm.moderation_base_url, llm.moderation_api_key, connections=connections)

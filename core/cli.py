@@ -1,0 +1,166 @@
+"""The `sisters` command: checks the configuration, then becomes the process that was asked for."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+import click
+
+from core import __version__, log
+from core.config import DatabaseSettings, Environment, PromptSettings
+from core.errors import ConfigurationError, Transient
+
+SAYS_NO: Final = 1
+WRONG_USE: Final = 2
+DESK_THREADS: Final = 16
+"""Celery's own threads in a worker: they store, take reports and sweep; turns have threads of their own."""
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _checked(command: _Command) -> _Command:
+    """Wrong configuration ends with one problem a line on stderr and exit code 2; an absent service with 1."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except ConfigurationError as error:
+            for problem in error.problems:
+                click.echo(problem, err=True)
+            sys.exit(WRONG_USE)
+        except Transient as error:
+            click.echo(f"not reachable: {error}", err=True)
+            sys.exit(SAYS_NO)
+
+    return run  # type: ignore[return-value]  # the wrapper takes what the command takes
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Several AI characters on one WhatsApp number."""
+
+
+@main.command()
+@click.option("--wait", "wait_s", default=60.0, show_default=True, help="seconds to wait for Postgres to answer")
+@_checked
+def migrate(wait_s: float) -> None:
+    """Bring the database to this release's schema. Safe to run twice, also at once."""
+    from core.store import migrate as apply_migrations  # psycopg is not needed by the other commands' start
+
+    environment = Environment(os.environ)
+    settings = environment.read(DatabaseSettings)
+    environment.check()
+    end = time.monotonic() + wait_s
+    while True:
+        try:
+            applied = apply_migrations(settings)
+            break
+        except Transient:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+    click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to apply")
+
+
+@main.command()
+@_checked
+def webhook() -> None:
+    """Receive webhooks (gunicorn)."""
+    from core.build import webhook_parts  # each command loads what it needs: the receiver stays small
+
+    webhook_parts(os.environ)
+    config = Path(__file__).resolve().parent.parent / "deploy" / "gunicorn.conf.py"
+    _become(["gunicorn", "--config", str(config), "webhook.app:from_environment()"], os.environ)
+
+
+@main.command()
+@click.option("--concurrency", default=100, show_default=True, type=click.IntRange(1, 5000), help="turns at once")
+@_checked
+def worker(concurrency: int) -> None:
+    """Answer messages (Celery, a thread pool)."""
+    from core.build_worker import check_worker
+
+    check_worker(os.environ)
+    environment = dict(os.environ) | {"SISTERS_CONCURRENCY": str(concurrency), "SISTERS_PROCESS": "worker"}
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    celery = [
+        "celery",
+        "--quiet",
+        "--app",
+        "worker.app",
+        "worker",
+        "--pool",
+        "threads",
+        "--concurrency",
+        str(DESK_THREADS),
+    ]
+    _become([*celery, *quiet, "--loglevel", "INFO"], environment)
+
+
+@main.command()
+@_checked
+def beat() -> None:
+    """Keep the timer (Celery beat); two do no harm."""
+    from core.build_worker import broker_of
+
+    broker_of(os.environ)
+    environment = dict(os.environ) | {"SISTERS_PROCESS": "beat"}
+    # The plain scheduler keeps nothing on disk: every entry is a short interval.
+    _become(["celery", "--quiet", "--app", "worker.app", "beat", "--scheduler", "celery.beat:Scheduler"], environment)
+
+
+@main.command()
+@click.argument("text", required=False)
+@click.option("--batch", is_flag=True, help="read JSON lines from stdin, write one JSON line for each")
+@_checked
+def route(text: str | None, *, batch: bool) -> None:
+    """Say who would answer TEXT, and why. Needs PROMPTS_DIR only."""
+    from core.build_worker import router_of
+    from core.routing.batch import explain, route_line
+
+    if batch == (text is not None):
+        raise click.UsageError("give either TEXT or --batch")
+    environment = Environment(os.environ)
+    prompts = environment.read(PromptSettings)
+    environment.check()
+    router = router_of(prompts)
+    if text is not None:
+        click.echo(explain(router.route(text, current=None)))
+        return
+    good = True
+    for line in sys.stdin:
+        answer, readable = route_line(router, line)
+        good = good and readable
+        click.echo(answer)
+    sys.exit(0 if good else SAYS_NO)
+
+
+@main.command()
+@click.argument("person")
+@_checked
+def forget(person: str) -> None:
+    """Erase PERSON (an address such as whatsapp:+49..., or our number for them): messages, turns, ids, inbox."""
+    from core.build_worker import eraser
+
+    if not eraser(os.environ).forget(person):
+        click.echo("nobody is known by that name", err=True)
+        sys.exit(SAYS_NO)
+    click.echo("erased")
+
+
+def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
+    """Replaces this process, so that signals and exit codes are the started program's own."""
+    program, *arguments = command
+    log.setup(program)  # says early what cannot be imported
+    module = {"gunicorn": "gunicorn", "celery": "celery"}[program]
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], dict(environment))  # noqa: S606 - ours
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Erasing a person: every row and every waiting entry; hashes of the provider's ids stay, so that none comes back."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from core.ports import Inboxes
+from core.store import Store, Transaction
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Eraser:
+    """Erases people who asked for it in the chat, and those whom an operator names."""
+
+    def __init__(self, *, store: Store, inboxes: Inboxes) -> None:
+        self._store = store
+        self._inboxes = inboxes
+
+    def erase_settled(self) -> int:
+        """Erases those who sent DELETE twice and whose farewell is settled; returns how many.
+
+        Their ids name nobody since the second DELETE, so what they write meanwhile belongs to a new person.
+        Raises: Transient when Postgres is away.
+        """
+        with self._store.transaction() as transaction:
+            people = transaction.values("people_to_erase")
+            for person_id in people:
+                _erase(transaction, person_id)
+        if people:
+            _log.info("people_erased", count=len(people))
+        return len(people)
+
+    def forget(self, name: str) -> bool:
+        """Erases a person named by an address or by our own number for them; returns whether there was one.
+
+        Raises: Transient when Postgres or Redis is away: nothing is erased then, and it is to be repeated.
+        """
+        with self._store.transaction() as transaction:
+            person_id = transaction.value("person_of", name=name)
+            if person_id is None:
+                return False
+            ids: Sequence[str] = transaction.values("ids_of_person", person_id=person_id)
+            _erase(transaction, person_id)
+            self._inboxes.forget(ids)
+        return True
+
+
+def _erase(transaction: Transaction, person_id: int) -> None:
+    for statement in ("remember_erased", "erase_reports", "erase_person"):
+        transaction.run(statement, person_id=person_id)

@@ -1,0 +1,177 @@
+"""From the inbox to Postgres: stores each message once, in the order of the door, and says that an answer is owed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from core.characters import Cast
+from core.model import InboundMessage, Unreadable, load_inbound
+from core.ports import Inbox, Inboxes
+from core.store import Store, Transaction
+
+BATCH: Final = 100
+"""Entries copied in one transaction: bounds its length, not the inbox."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldTurn:
+    """A turn that this worker holds. `fence` is the number of the claim: a later claim makes it worthless."""
+
+    turn_id: int
+    conversation_id: int
+    fence: int
+
+
+class Slots(Protocol):
+    """Where turns run: bounded, and asked before a turn is claimed."""
+
+    def reserve(self) -> bool:
+        """Takes one free place, if there is one."""
+        ...
+
+    def release(self) -> None:
+        """Gives back a place that was reserved and not used."""
+        ...
+
+    def start(self, turn: HeldTurn) -> None:
+        """Runs the turn on the place that was reserved; returns at once."""
+        ...
+
+
+class Intake:
+    """Copies inboxes into Postgres."""
+
+    def __init__(
+        self, *, store: Store, inboxes: Inboxes, cast: Cast, worker_id: UUID, turn_deadline: timedelta
+    ) -> None:
+        self._store = store
+        self._inboxes = inboxes
+        self._cast = cast
+        self._worker_id = worker_id
+        self._turn_deadline = turn_deadline
+
+    def drain(self, person: str, slots: Slots) -> int:
+        """Copies one person's inbox until it is empty, starting turns where a place is free; returns how many messages.
+
+        An entry is removed only after the commit that stored it, so a death in between costs a repeat, not a message.
+        Raises: Transient when Redis or Postgres is away; what was not stored stays in the inbox.
+        """
+        stored = 0
+        while (inbox := self._inboxes.read(person, limit=BATCH)).entries:
+            place = slots.reserve()
+            turn = None
+            try:
+                stored_now, turn = self._store_entries(inbox, self._worker_id if place else None)
+                stored += stored_now
+            finally:
+                if place and turn is None:
+                    slots.release()
+            if turn is not None:
+                slots.start(turn)
+            if self._inboxes.remove(inbox) == 0:
+                break
+        return stored
+
+    def store_messages(self, person: str, messages: Sequence[InboundMessage]) -> int:
+        """Stores messages of one person that came by another way than the door; returns how many were new."""
+        with self._store.transaction() as transaction:
+            return sum(self._store_group(transaction, person, messages, None)[0] for messages in _by_channel(messages))
+
+    def _store_entries(self, inbox: Inbox, worker_id: UUID | None) -> tuple[int, HeldTurn | None]:
+        """Returns how many were new, and the turn that this worker now holds."""
+        messages: list[InboundMessage] = []
+        with self._store.transaction() as transaction:
+            for entry in inbox.entries:
+                try:
+                    messages.append(load_inbound(entry))
+                except Unreadable as error:
+                    transaction.run("bury", source="inbox", payload=entry, reason=str(error))
+            stored, held = 0, None
+            for group in _by_channel(messages):
+                new, turn = self._store_group(transaction, inbox.person, group, None if held else worker_id)
+                stored, held = stored + new, held or turn
+        return stored, held
+
+    def _store_group(
+        self, transaction: Transaction, person: str, messages: Sequence[InboundMessage], worker_id: UUID | None
+    ) -> tuple[int, HeldTurn | None]:
+        newest = messages[-1]
+        conversation_id = transaction.value(
+            "open_conversation",
+            person_id=self._person_id(transaction, person, messages),
+            channel=newest.channel,
+            sender=newest.sender,
+            recipient=newest.recipient,
+            profile_name=newest.profile_name,
+        )
+        new = transaction.values("store_messages", conversation_id=conversation_id, **self._columns(messages))
+        if not new:
+            return 0, None
+        turn = transaction.one(
+            HeldTurn,
+            "open_turn",
+            conversation_id=conversation_id,
+            worker_id=worker_id,
+            deadline=self._turn_deadline,
+        )
+        return len(new), turn if worker_id is not None else None
+
+    def _person_id(self, transaction: Transaction, person: str, messages: Sequence[InboundMessage]) -> int:
+        """Finds or makes the person, and learns every id that the messages name."""
+        known = {kind: value for message in messages for kind, value in _identities(message).items() if value}
+        ids = {kind: known.get(kind, "") for kind in ("parent", "external", "address")}
+        person_id = transaction.value("find_people", **ids)
+        if person_id is None:
+            transaction.run("lock_inbox", person=person)
+            person_id = transaction.value("find_people", **ids) or transaction.value("create_person")
+        transaction.run("learn_identities", person_id=person_id, kinds=list(known.keys()), values=list(known.values()))
+        return person_id
+
+    def _columns(self, messages: Sequence[InboundMessage]) -> dict[str, Any]:
+        return {
+            "channel": messages[0].channel,
+            "provider_ids": [m.provider_id for m in messages],
+            "texts": [_clean(m.text) for m in messages],
+            "commands": [None if _attachments(m) else self._cast.command(m.text) for m in messages],
+            "attachments": [_attachments(m) for m in messages],
+            "quoted_ids": [m.quoted_id or None for m in messages],
+            "lates": [m.late for m in messages],
+            "received_ats": [m.received_at for m in messages],
+        }
+
+
+def _by_channel(messages: Sequence[InboundMessage]) -> list[list[InboundMessage]]:
+    return [list(group) for _, group in groupby(messages, key=lambda message: message.channel)]
+
+
+def _identities(message: InboundMessage) -> dict[str, str]:
+    return {"parent": message.parent_external_id, "external": message.external_id, "address": message.sender}
+
+
+def _clean(text: str) -> str:
+    """Postgres text holds no NUL."""
+    return text.replace("\0", "")
+
+
+def _attachments(message: InboundMessage) -> Jsonb | None:
+    """What came besides text; None for plain text."""
+    if not (message.media or message.location or message.button):
+        return None
+    place, button = message.location, message.button
+    return Jsonb({
+        "media": [{"url": m.url, "content_type": m.content_type} for m in message.media],
+        "location": None
+        if place is None
+        else {
+            "latitude": place.latitude,
+            "longitude": place.longitude,
+            "address": _clean(place.address),
+            "label": _clean(place.label),
+        },
+        "button": None if button is None else {"payload": _clean(button.payload), "text": _clean(button.text)},
+    })  # fmt: skip

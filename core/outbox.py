@@ -1,0 +1,297 @@
+"""The outbox: sends each stored delivery once and in sequence, and finds out what became of a doubtful one."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+
+from core.config import TurnSettings
+from core.delivery import FAILURES, RANKS, Remedy, advances, opted_out, pause, remedy
+from core.errors import Ambiguous, OutsideError, Permanent, Transient
+from core.model import StatusReport, Unreadable, load_report
+from core.ports import Channel, Inboxes, Outgoing
+from core.retry import backoff, given_up
+from core.store import Conflict, Store
+
+PAUSE: Final = timedelta(seconds=1.5)
+"""Between an acceptance without a report and the next piece: two creates close together may arrive swapped."""
+CLAIM_GOOD_FOR: Final = timedelta(seconds=2)
+"""A worker whose own clock shows more since the claim was frozen in between and must not send any more."""
+LOOK_AFTER: Final = (timedelta(seconds=5), timedelta(seconds=10))
+"""Waits between the first look-ups of a doubtful send: at once, after 5 and after 15 s."""
+LOOK_AT: Final = 20
+"""How many of the person's newest messages are searched for a doubtful one."""
+CLOCKS_DIFFER_BY: Final = timedelta(seconds=60)
+RESEND_AT_MOST: Final = 1
+REPORTS_AT_ONCE: Final = 200
+_FAILED_RANK: Final = 9
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to make one call for a delivery; `fence` is the number of the attempt."""
+
+    delivery_id: int
+    conversation_id: int
+    fence: int
+    channel: str
+    sender: str
+    recipient: str
+    body: str
+    failures: int
+    age: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Doubt:
+    delivery_id: int
+    conversation_id: int
+    fence: int
+    channel: str
+    sender: str
+    recipient: str
+    body: str
+    lookups: int
+    resent_unseen: int
+    claimed_at: datetime
+    doubted_for: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reported:
+    delivery_id: int
+    conversation_id: int
+    state: str
+    status: str
+    provider_id: str | None
+
+
+class Outbox:
+    """Sends, retries, finds out, and takes in what the provider reports."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        inboxes: Inboxes,
+        channels: Mapping[str, Channel],
+        worker_id: UUID,
+        settings: TurnSettings,
+    ) -> None:
+        self._store = store
+        self._inboxes = inboxes
+        self._channels = channels
+        self._worker_id = worker_id
+        self._settings = settings
+        self._random = Random()  # noqa: S311 - jitter, no secret
+
+    def push(self, conversation_id: int) -> None:
+        """Sends what may go now in this conversation, in its order. Returns as soon as the next piece has to wait."""
+        while (claim := self.claim(conversation_id)) is not None and self.carry_out(*claim):
+            pass
+
+    def claim(self, conversation_id: int) -> tuple[Claim, float] | None:
+        """Takes the next delivery if it may go now; with it the moment on our own clock before the claim was made."""
+        asked = time.monotonic()
+        try:
+            with self._store.transaction() as transaction:
+                claim = transaction.one(
+                    Claim,
+                    "claim_delivery",
+                    conversation_id=conversation_id,
+                    worker_id=self._worker_id,
+                    sent_rank=RANKS["sent"],
+                    pause=PAUSE,
+                )
+        except Conflict:
+            return None  # another worker is sending in this conversation: it goes on from there
+        except Transient as error:
+            _log.warning("claim_failed", conversation=conversation_id, reason=error.reason)
+            return None
+        return None if claim is None else (claim, asked)
+
+    def carry_out(self, claim: Claim, asked: float) -> bool:
+        """Makes the one call of a claim and settles it; returns whether the conversation may go on at once.
+
+        `asked` is on `time.monotonic()`'s clock: a process frozen since then for too long sends nothing any more.
+        """
+        log = _log.bind(delivery=claim.delivery_id, attempt=claim.fence)
+        try:
+            if time.monotonic() - asked > CLAIM_GOOD_FOR.total_seconds():
+                log.warning("claim_expired")
+                return self._settle("drop_claim", claim)
+            provider_id = self._channels[claim.channel].send(_outgoing(claim))
+        except Transient as error:
+            return self._again(claim, error)
+        except Permanent as error:
+            if remedy(error.code) is Remedy.PAUSE_SENDER:  # our account's trouble, not this message's
+                return self._again(claim, Transient(error.reason, code=error.code, after=pause(error.code)))
+            log.warning("send_failed", code=error.code, reason=error.reason)
+            self._fail(claim, error.code or error.reason)
+            return True
+        except Ambiguous as error:
+            log.warning("send_doubtful", reason=error.reason, code=error.code)
+            return self._settle("doubt_delivery", claim, code=error.code or error.reason)
+        self._settle("accept_delivery", claim, provider_id=provider_id)
+        log.info("sent", sid=provider_id)
+        return True  # the next claim decides whether the pause is over
+
+    def due(self, limit: int) -> Sequence[int]:
+        """Returns conversations whose next delivery may go now. Raises: Transient."""
+        with self._store.transaction() as transaction:
+            return transaction.values("due_conversations", sent_rank=RANKS["sent"], pause=PAUSE, limit=limit)
+
+    def find_out(self, limit: int) -> int:
+        """Looks up doubtful deliveries whose time has come; returns how many were looked at. Raises: Transient."""
+        with self._store.transaction() as transaction:
+            doubts = transaction.all(_Doubt, "claim_unknown", limit=limit)
+        for doubt in doubts:
+            self._look_up(doubt)
+        return len(doubts)
+
+    def take_reports(self) -> int:
+        """Stores and applies the status reports that wait in Redis, until none is left; sends what they set free.
+
+        Raises: Transient when Redis or Postgres is away; what was not stored stays in Redis.
+        """
+        taken = 0
+        while entries := self._inboxes.read_reports(limit=REPORTS_AT_ONCE):
+            freed: set[int] = set()
+            with self._store.transaction() as transaction:
+                for entry in entries:
+                    try:
+                        report = load_report(entry)
+                    except Unreadable as error:
+                        transaction.run("bury", source="reports", payload=entry, reason=str(error))
+                        continue
+                    conversation_id = _apply(transaction, report)
+                    if conversation_id is not None:
+                        freed.add(conversation_id)
+            taken += len(entries)
+            left = self._inboxes.remove_reports(entries)
+            for conversation_id in sorted(freed):
+                self.push(conversation_id)
+            if left == 0:
+                break
+        return taken
+
+    def _settle(self, statement: str, claim: Claim | _Doubt, **params: Any) -> bool:
+        """Writes how a claim ended; Postgres away: it is later found to be old and looked into. Returns False."""
+        try:
+            with self._store.transaction() as transaction:
+                transaction.run(statement, delivery_id=claim.delivery_id, fence=claim.fence, **params)
+        except (Transient, Conflict) as error:
+            _log.warning("not_settled", delivery=claim.delivery_id, statement=statement, reason=str(error))
+        return False
+
+    def _again(self, claim: Claim, error: Transient) -> bool:
+        """A row says when; the sweep wakes it. Both bounds reached: never again."""
+        code = error.code or error.reason
+        if given_up(claim.failures, age=claim.age, max_age=self._settings.retry_max_age):
+            self._fail(claim, code)
+            return True
+        wait = backoff(claim.failures, after=error.after, random=self._random)
+        _log.info("send_again", delivery=claim.delivery_id, reason=error.reason, code=error.code)
+        return self._settle("retry_delivery", claim, code=code, wait=wait)
+
+    def _fail(self, claim: Claim | _Doubt, code: str) -> None:
+        self._settle("fail_delivery", claim, code=code)
+        if opted_out(code):
+            with self._store.transaction() as transaction:
+                transaction.run("silence_conversation", conversation_id=claim.conversation_id)
+
+    def _look_up(self, doubt: _Doubt) -> None:
+        """Searches the provider's log for a doubtful send: found, seen to be missing, or looked for again later."""
+        try:
+            provider_id = self._find(doubt)
+        except OutsideError as error:
+            _log.warning("look_up_failed", delivery=doubt.delivery_id, reason=error.reason, code=error.code)
+            self._settle("look_again", doubt, wait=LOOK_AFTER[0])
+            return
+        if provider_id is not None:
+            _log.info("doubt_found", delivery=doubt.delivery_id, sid=provider_id)
+            self._settle("accept_delivery", doubt, provider_id=provider_id)
+            self.push(doubt.conversation_id)
+        elif doubt.doubted_for < self._settings.ambiguous_wait:
+            rest = self._settings.ambiguous_wait - doubt.doubted_for
+            planned = LOOK_AFTER[doubt.lookups - 1] if doubt.lookups <= len(LOOK_AFTER) else rest
+            self._settle("look_again", doubt, wait=max(min(planned, rest), timedelta(milliseconds=200)))
+        elif doubt.resent_unseen < RESEND_AT_MOST:
+            _log.warning("resent_unseen", delivery=doubt.delivery_id)
+            self._settle("resend_unseen", doubt)
+            self.push(doubt.conversation_id)
+        else:
+            self._fail(doubt, "unseen")
+            self.push(doubt.conversation_id)
+
+    def _find(self, doubt: _Doubt) -> str | None:
+        """The provider's id of a message to the same person with the same text that no delivery of ours has yet."""
+        earliest = doubt.claimed_at - CLOCKS_DIFFER_BY
+        listed = [
+            message
+            for message in self._channels[doubt.channel].recent_to(doubt.recipient, limit=LOOK_AT)
+            if not message.inbound
+            and _folded(message.body) == _folded(doubt.body)
+            and (message.created_at is None or message.created_at >= earliest)
+        ]
+        if not listed:
+            return None
+        with self._store.transaction() as transaction:
+            known = transaction.values(
+                "known_provider_ids", channel=doubt.channel, provider_ids=[message.provider_id for message in listed]
+            )
+        return next((message.provider_id for message in listed if message.provider_id not in known), None)
+
+
+def _apply(transaction: Any, report: StatusReport) -> int | None:
+    """Applies a report that says something new; returns the conversation that may go on, if any."""
+    new = transaction.value(
+        "store_report",
+        channel=report.channel,
+        provider_id=report.provider_id,
+        delivery_id=report.delivery_id or None,
+        status=report.status,
+        error_code=report.error_code,
+        received_at=report.received_at,
+    )
+    if new is None:
+        return None
+    found = transaction.one(
+        _Reported,
+        "find_reported",
+        channel=report.channel,
+        provider_id=report.provider_id,
+        delivery_id=report.delivery_id,
+    )
+    if found is None or not advances(found.status, report.status):
+        return None
+    failed = report.status in FAILURES
+    transaction.run(
+        "apply_report",
+        delivery_id=found.delivery_id,
+        status=report.status,
+        rank=RANKS.get(report.status, _FAILED_RANK),
+        received_at=report.received_at,
+        provider_id=report.provider_id,
+        error_code=report.error_code,
+        state="failed" if failed else "accepted",
+    )
+    if failed:
+        transaction.run("cancel_rest", delivery_id=found.delivery_id)
+    return found.conversation_id
+
+
+def _outgoing(claim: Claim) -> Outgoing:
+    return Outgoing(delivery_id=claim.delivery_id, sender=claim.sender, recipient=claim.recipient, body=claim.body)
+
+
+def _folded(text: str) -> str:
+    """Whether the provider trims or folds white space in its log is not documented: compare without it."""
+    return "".join(text.split())

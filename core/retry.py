@@ -1,0 +1,21 @@
+"""When to try again: a pure rule, used by turns and by the outbox."""
+
+from datetime import timedelta
+from random import Random
+from typing import Final
+
+FROM: Final = timedelta(seconds=1)
+TO: Final = timedelta(seconds=60)
+ATTEMPTS_AT_MOST: Final = 50
+"""Every retry is bounded twice: by this count, and by RETRY_MAX_AGE_S."""
+
+
+def backoff(failures: int, *, after: timedelta | None, random: Random) -> timedelta:
+    """Returns how long to wait after that many failures (0: the first): doubling, jittered, never less than `after`."""
+    full = min(TO, FROM * 2 ** min(failures, 16))
+    return max(full * (0.5 + random.random() / 2), after or timedelta(0))
+
+
+def given_up(failures: int, *, age: timedelta, max_age: timedelta) -> bool:
+    """Whether either bound is reached."""
+    return failures >= ATTEMPTS_AT_MOST or age > max_age

@@ -1,0 +1,130 @@
+-- name: claim_delivery
+-- Takes the next delivery of one conversation, if its turn in the sequence has come.
+UPDATE deliveries d
+SET state = 'sending', attempts = attempts + 1, worker_id = %(worker_id)s, claimed_at = now()
+WHERE d.id = (
+    SELECT h.id FROM deliveries h
+    WHERE h.conversation_id = %(conversation_id)s AND h.state IN ('waiting', 'sending', 'unknown')
+    ORDER BY h.id
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED)
+  AND d.state = 'waiting' AND d.next_attempt_at <= now()
+  AND NOT EXISTS (
+    SELECT FROM deliveries p
+    WHERE p.conversation_id = d.conversation_id AND p.id < d.id AND p.state = 'accepted'
+      AND p.status_rank < %(sent_rank)s AND p.accepted_at > now() - %(pause)s::interval)
+RETURNING d.id AS delivery_id, d.conversation_id, d.attempts AS fence, d.channel, d.sender, d.recipient, d.body,
+          d.failures, now() - d.created_at AS age;
+
+-- name: due_conversations
+-- Conversations whose next delivery may go now, longest due first.
+SELECT d.conversation_id
+FROM deliveries d
+WHERE d.state = 'waiting' AND d.next_attempt_at <= now()
+  AND NOT EXISTS (
+    SELECT FROM deliveries e
+    WHERE e.conversation_id = d.conversation_id AND e.id < d.id AND e.state IN ('waiting', 'sending', 'unknown'))
+  AND NOT EXISTS (
+    SELECT FROM deliveries p
+    WHERE p.conversation_id = d.conversation_id AND p.id < d.id AND p.state = 'accepted'
+      AND p.status_rank < %(sent_rank)s AND p.accepted_at > now() - %(pause)s::interval)
+ORDER BY d.next_attempt_at
+LIMIT %(limit)s;
+
+-- name: accept_delivery
+-- The provider took it. Fenced by the attempt: who lost the claim changes nothing.
+UPDATE deliveries
+SET state = 'accepted', provider_id = %(provider_id)s, accepted_at = now(), worker_id = NULL, unknown_since = NULL
+WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state IN ('sending', 'unknown');
+
+-- name: retry_delivery
+UPDATE deliveries
+SET state = 'waiting', failures = failures + 1, error_code = %(code)s, worker_id = NULL,
+    next_attempt_at = now() + %(wait)s::interval
+WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state = 'sending';
+
+-- name: drop_claim
+-- Nothing was sent under this claim: it waits again, and the attempt does not count.
+UPDATE deliveries SET state = 'waiting', worker_id = NULL
+WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state = 'sending';
+
+-- name: doubt_delivery
+-- It may have been accepted: find out first.
+UPDATE deliveries
+SET state = 'unknown', worker_id = NULL, unknown_since = coalesce(unknown_since, now()), lookups = 0,
+    error_code = %(code)s, next_attempt_at = now()
+WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state = 'sending';
+
+-- name: doubt_lost_deliveries
+-- What a silent worker was sending may have been accepted.
+UPDATE deliveries d
+SET state = 'unknown', worker_id = NULL, unknown_since = coalesce(unknown_since, now()), lookups = 0, next_attempt_at = now()
+WHERE d.state = 'sending'
+  AND (d.claimed_at < now() - interval '60 seconds' OR NOT EXISTS (
+        SELECT FROM workers w WHERE w.id = d.worker_id AND w.beat_at > now() - %(silence)s::interval));
+
+-- name: claim_unknown
+-- Takes deliveries to find out about; others leave them alone for as long as one look-up may take.
+UPDATE deliveries d
+SET next_attempt_at = now() + interval '20 seconds', lookups = lookups + 1
+FROM (
+    SELECT id FROM deliveries WHERE state = 'unknown' AND next_attempt_at <= now()
+    ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+) due
+WHERE d.id = due.id
+RETURNING d.id AS delivery_id, d.conversation_id, d.attempts AS fence, d.channel, d.sender, d.recipient, d.body,
+          d.lookups, d.resent_unseen, d.claimed_at, now() - d.unknown_since AS doubted_for;
+
+-- name: known_provider_ids
+SELECT provider_id FROM deliveries WHERE channel = %(channel)s AND provider_id = ANY(%(provider_ids)s::text[]);
+
+-- name: look_again
+UPDATE deliveries SET next_attempt_at = now() + %(wait)s::interval
+WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state = 'unknown';
+
+-- name: resend_unseen
+UPDATE deliveries
+SET state = 'waiting', resent_unseen = resent_unseen + 1, unknown_since = NULL, next_attempt_at = now()
+WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state = 'unknown';
+
+-- name: fail_delivery
+-- Never again; the rest of its reply is not sent either.
+WITH failed AS (
+    UPDATE deliveries SET state = 'failed', error_code = %(code)s, worker_id = NULL
+    WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state IN ('sending', 'unknown', 'waiting')
+    RETURNING turn_id, piece
+)
+UPDATE deliveries d SET state = 'cancelled'
+FROM failed
+WHERE d.turn_id = failed.turn_id AND d.piece > failed.piece AND d.state = 'waiting';
+
+-- name: silence_conversation
+UPDATE conversations SET silenced_at = coalesce(silenced_at, now()), updated_at = now() WHERE id = %(conversation_id)s;
+
+-- name: store_report
+INSERT INTO reports (channel, provider_id, delivery_id, status, error_code, received_at)
+VALUES (%(channel)s, %(provider_id)s, %(delivery_id)s, %(status)s, %(error_code)s, %(received_at)s)
+ON CONFLICT ON CONSTRAINT reports_told_once DO NOTHING
+RETURNING id;
+
+-- name: find_reported
+-- The delivery that a report speaks of: by our own id from the callback URL, else by the provider's.
+SELECT d.id AS delivery_id, d.conversation_id, d.state, d.status, d.provider_id
+FROM deliveries d
+WHERE d.channel = %(channel)s
+  AND (d.provider_id = %(provider_id)s OR (d.id = %(delivery_id)s AND d.provider_id IS NULL))
+ORDER BY (d.provider_id IS NOT NULL) DESC
+LIMIT 1
+FOR UPDATE;
+
+-- name: apply_report
+UPDATE deliveries
+SET status = %(status)s, status_rank = %(rank)s, reported_at = %(received_at)s, provider_id = %(provider_id)s,
+    error_code = CASE WHEN %(error_code)s <> '' THEN %(error_code)s ELSE error_code END,
+    state = %(state)s, accepted_at = coalesce(accepted_at, now()), worker_id = NULL, unknown_since = NULL
+WHERE id = %(delivery_id)s;
+
+-- name: cancel_rest
+UPDATE deliveries d SET state = 'cancelled'
+FROM deliveries f
+WHERE f.id = %(delivery_id)s AND d.turn_id = f.turn_id AND d.piece > f.piece AND d.state = 'waiting';

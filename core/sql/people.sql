@@ -1,0 +1,88 @@
+-- name: find_people
+-- The people that any of these ids names, strongest id first.
+SELECT i.person_id
+FROM identities i
+WHERE (i.kind = 'parent' AND i.value = %(parent)s)
+   OR (i.kind = 'external' AND i.value IN (%(external)s, %(address)s))
+   OR (i.kind = 'address' AND i.value = %(address)s)
+ORDER BY CASE i.kind WHEN 'parent' THEN 0 WHEN 'external' THEN 1 ELSE 2 END
+LIMIT 1;
+
+-- name: lock_inbox
+-- Two workers that meet a new person at once must make one row of them: held until the transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended('inbox:' || %(person)s, 0));
+
+-- name: create_person
+INSERT INTO people DEFAULT VALUES RETURNING id;
+
+-- name: learn_identities
+-- An id that already names somebody keeps naming them.
+INSERT INTO identities (kind, value, person_id)
+SELECT kind, value, %(person_id)s
+FROM unnest(%(kinds)s::text[], %(values)s::text[]) AS given (kind, value)
+ON CONFLICT ON CONSTRAINT identities_one_person DO NOTHING;
+
+-- name: open_conversation
+-- The person's conversation on that channel, made if needed, its row locked until the transaction ends.
+INSERT INTO conversations (person_id, channel, sender, recipient, profile_name)
+VALUES (%(person_id)s, %(channel)s, %(sender)s, %(recipient)s, %(profile_name)s)
+ON CONFLICT ON CONSTRAINT conversations_one_per_channel DO UPDATE
+SET sender = excluded.sender,
+    recipient = excluded.recipient,
+    profile_name = coalesce(nullif(excluded.profile_name, ''), conversations.profile_name),
+    updated_at = now()
+RETURNING id;
+
+-- name: person_of
+-- The person behind one id, as an operator types it: an address with or without its prefix, or a person's number.
+SELECT person_id AS id FROM identities WHERE value IN (%(name)s, 'whatsapp:' || %(name)s)
+UNION
+SELECT id FROM people WHERE id::text = %(name)s
+LIMIT 1;
+
+-- name: ids_of_person
+SELECT value FROM identities WHERE person_id = %(person_id)s;
+
+-- name: request_erasure
+-- From here on the person's ids name nobody: who writes again is new. The rows go when the farewell is settled.
+WITH marked AS (
+    UPDATE people SET erase_requested_at = now()
+    WHERE id = (SELECT person_id FROM conversations WHERE id = %(conversation_id)s)
+    RETURNING id
+)
+DELETE FROM identities WHERE person_id IN (SELECT id FROM marked) RETURNING value;
+
+-- name: people_to_erase
+-- Those whose farewell is on its way or given up.
+SELECT p.id
+FROM people p
+WHERE p.erase_requested_at IS NOT NULL
+  AND (p.erase_requested_at < now() - interval '10 minutes' OR NOT EXISTS (
+        SELECT FROM conversations c
+        JOIN turns t ON t.conversation_id = c.id
+        LEFT JOIN deliveries d ON d.turn_id = t.id
+        WHERE c.person_id = p.id
+          AND (t.finished_at IS NULL OR d.state IN ('waiting', 'sending', 'unknown'))))
+LIMIT 100
+FOR UPDATE OF p SKIP LOCKED;
+
+-- name: remember_erased
+INSERT INTO erased (provider_hash)
+SELECT sha256(convert_to(x.channel || ':' || x.provider_id, 'UTF8'))
+FROM (
+    SELECT m.channel, m.provider_id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+    WHERE c.person_id = %(person_id)s AND m.provider_id IS NOT NULL
+    UNION
+    SELECT d.channel, d.provider_id FROM deliveries d JOIN conversations c ON c.id = d.conversation_id
+    WHERE c.person_id = %(person_id)s AND d.provider_id IS NOT NULL
+) x
+ON CONFLICT DO NOTHING;
+
+-- name: erase_reports
+DELETE FROM reports r
+USING deliveries d, conversations c
+WHERE c.person_id = %(person_id)s AND d.conversation_id = c.id
+  AND r.channel = d.channel AND r.provider_id = d.provider_id;
+
+-- name: erase_person
+DELETE FROM people WHERE id = %(person_id)s;

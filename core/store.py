@@ -1,0 +1,156 @@
+"""Postgres: a pool of connections, the named queries of core/sql/, and the migrations. No SQL stands in Python."""
+
+import re
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import class_row, scalar_row
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from core.config import DatabaseSettings
+from core.errors import Transient
+
+SQL: Final = Path(__file__).parent / "sql"
+STATEMENT_TIMEOUT: Final = timedelta(seconds=10)
+_CONNECT_TIMEOUT_S: Final = 3
+POOL_TIMEOUT: Final = timedelta(seconds=10)
+"""How long a thread waits for a free connection before the call counts as Transient."""
+
+_Row = TypeVar("_Row")
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+class Conflict(Exception):
+    """A constraint says that somebody else was first. `constraint` is its name in the schema."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(constraint)
+        self.constraint = constraint
+
+
+def load_queries(directory: Path = SQL) -> Mapping[str, bytes]:
+    """Returns the statements of all .sql files by name. Bytes: psycopg takes them where it rejects built strings.
+
+    Raises: ValueError when two statements bear the same name.
+    """
+    queries: dict[str, bytes] = {}
+    for path in sorted(directory.glob("*.sql")):
+        parts = _NAME.split(path.read_text(encoding="utf-8"))[1:]
+        for name, body in zip(parts[::2], parts[1::2], strict=True):
+            if name in queries:
+                raise ValueError(f"{path.name}: the name {name} is taken")
+            lines = (line for line in body.splitlines() if not line.startswith("--"))
+            queries[name] = "\n".join(lines).strip().rstrip(";").encode()
+    return queries
+
+
+class Transaction:
+    """One open transaction. Statements are named by their `-- name:` in core/sql/."""
+
+    def __init__(self, connection: psycopg.Connection[Any], queries: Mapping[str, bytes]) -> None:
+        self._connection = connection
+        self._queries = queries
+
+    def run(self, name: str, /, **params: object) -> int:
+        """Runs a statement; returns how many rows it touched."""
+        return self._connection.execute(self._queries[name], params).rowcount
+
+    def value(self, name: str, /, **params: object) -> Any:
+        """Returns the first column of the first row, or None."""
+        with self._connection.cursor(row_factory=scalar_row) as cursor:
+            return cursor.execute(self._queries[name], params).fetchone()
+
+    def values(self, name: str, /, **params: object) -> list[Any]:
+        """Returns the first column of every row."""
+        with self._connection.cursor(row_factory=scalar_row) as cursor:
+            return cursor.execute(self._queries[name], params).fetchall()
+
+    def one(self, row: type[_Row], name: str, /, **params: object) -> _Row | None:
+        """Returns the first row as that class, whose fields bear the columns' names, or None."""
+        with self._connection.cursor(row_factory=class_row(row)) as cursor:
+            return cursor.execute(self._queries[name], params).fetchone()
+
+    def all(self, row: type[_Row], name: str, /, **params: object) -> list[_Row]:
+        """Returns every row as that class."""
+        with self._connection.cursor(row_factory=class_row(row)) as cursor:
+            return cursor.execute(self._queries[name], params).fetchall()
+
+
+class Store:
+    """The pool of one process. Made after the fork; opens in the background, so an absent Postgres stops nothing."""
+
+    def __init__(self, settings: DatabaseSettings, *, connections: int) -> None:
+        self._queries = load_queries()
+        self._pool = ConnectionPool(
+            _conninfo(settings),
+            min_size=1,
+            max_size=connections,
+            timeout=POOL_TIMEOUT.total_seconds(),
+            kwargs={"prepare_threshold": None if settings.pooler else 5},
+            check=ConnectionPool.check_connection,
+            reconnect_timeout=5.0,
+            open=True,
+            name="store",
+        )
+
+    @contextmanager
+    def transaction(self) -> Generator[Transaction]:
+        """Commits on exit, rolls back on any exception.
+
+        Raises: Transient when Postgres is away or too slow; Conflict when a unique constraint speaks.
+        A Transient at the commit leaves open whether it took place: every caller is safe to repeat.
+        """
+        try:
+            with self._pool.connection() as connection:
+                yield Transaction(connection, self._queries)
+        except psycopg.errors.UniqueViolation as error:
+            raise Conflict(error.diag.constraint_name or "") from None
+        except (PoolTimeout, PoolClosed) as error:
+            raise Transient("postgres_pool", code=type(error).__name__) from None
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            # The server's message may repeat values: only its code goes on.
+            raise Transient("postgres", code=error.sqlstate or type(error).__name__) from None
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._pool.close(timeout=2)
+
+
+def migrate(settings: DatabaseSettings) -> Sequence[str]:
+    """Applies the migrations that the database lacks, in order and in one transaction; returns their names.
+
+    Two that start at once do no harm: a lock that ends with the transaction lets one wait for the other.
+    Raises: Transient when Postgres is away.
+    """
+    queries = load_queries()
+    applied: list[str] = []
+    conninfo = make_conninfo(settings.conninfo, connect_timeout=_CONNECT_TIMEOUT_S, application_name="sisters-migrate")
+    try:
+        with psycopg.connect(conninfo, prepare_threshold=None) as connection:
+            transaction = Transaction(connection, queries)
+            transaction.run("lock_migrations")
+            transaction.run("keep_list_of_migrations")
+            known = transaction.values("known_migrations")
+            for path in sorted((SQL / "migrations").glob("*.sql")):
+                if path.stem not in known:
+                    connection.execute(path.read_bytes())
+                    transaction.run("note_migration", name=path.stem)
+                    applied.append(path.stem)
+    except psycopg.OperationalError as error:
+        raise Transient("postgres", code=error.sqlstate or type(error).__name__) from None
+    return applied
+
+
+def _conninfo(settings: DatabaseSettings) -> str:
+    """Adds our timeouts; PgBouncer in transaction mode refuses startup options, so there the role must carry them."""
+    timeouts = {"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "sisters"}
+    if not settings.pooler:
+        limit = int(STATEMENT_TIMEOUT.total_seconds() * 1000)
+        options = f"-c statement_timeout={limit} -c lock_timeout={limit} -c idle_in_transaction_session_timeout={limit}"
+        timeouts["options"] = options
+    return make_conninfo(settings.conninfo, **timeouts)

@@ -1,0 +1,284 @@
+"""One turn: read what waits, find the answer, store it with its deliveries in one transaction; then the next one."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from psycopg.types.json import Jsonb
+
+from core.answer import Answer, Answerer, OwnMessage, Work
+from core.config import TurnSettings
+from core.errors import OutsideError, Permanent, Transient
+from core.intake import HeldTurn
+from core.outbox import Outbox
+from core.prompting import Said
+from core.retry import backoff, given_up
+from core.store import Store, Transaction
+
+MESSAGES_PER_TURN: Final = 100
+HISTORY_MESSAGES: Final = 20
+CRASH_COUNTS_AS: Final = 4
+"""A crash of our own waits like the fifth failure in a row: it is hardly over in a second."""
+NOTICE_AGAIN_AFTER: Final = timedelta(hours=1)
+"""A failure notice covers what fails after it, for as long as this."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class TurnLost(Exception):
+    """Another worker holds the turn now: whatever this one found out is worth nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TurnRow:
+    turn_id: int
+    conversation_id: int
+    failures: int
+    superseded: bool
+    waiting_since: datetime
+    person_id: int
+    channel: str
+    sender: str
+    recipient: str
+    profile_name: str
+    character: str | None
+    language: str | None
+    route_state: str
+    last_message_at: datetime | None
+    welcomed_at: datetime | None
+    silenced_at: datetime | None
+    delete_asked_at: datetime | None
+    failure_notice_at: datetime | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HistoryRow:
+    direction: str
+    character: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    waiting: int
+    plain_first: bool
+
+
+class Turns:
+    """Claims turns and runs them, from the waiting message to the stored reply."""
+
+    def __init__(
+        self, *, store: Store, answerer: Answerer, outbox: Outbox, worker_id: UUID, settings: TurnSettings
+    ) -> None:
+        self._store = store
+        self._answerer = answerer
+        self._outbox = outbox
+        self._worker_id = worker_id
+        self._settings = settings
+        self._random = Random()  # noqa: S311 - jitter, no secret
+
+    def claim(self, limit: int) -> Sequence[HeldTurn]:
+        """Takes up to that many turns that nobody holds, oldest first. Raises: Transient."""
+        with self._store.transaction() as transaction:
+            return transaction.all(
+                HeldTurn,
+                "claim_turns",
+                worker_id=self._worker_id,
+                deadline=self._settings.deadline,
+                limit=limit,
+            )
+
+    def run(self, turn: HeldTurn) -> None:
+        """Answers the turn, and those that follow it in the same conversation; sends what it stored.
+
+        Never raises: what fails is given back as a row, and what cannot even be given back is taken over by
+        whoever sees that the turn's deadline has passed.
+        """
+        held: HeldTurn | None = turn
+        while held is not None:
+            log = _log.bind(turn=held.turn_id, conversation=held.conversation_id)
+            try:
+                held = self._run_once(held)
+            except TurnLost:
+                log.info("turn_lost")
+                return
+            except OutsideError as error:
+                log.warning("turn_interrupted", reason=error.reason, code=error.code)
+                return
+            except Exception:
+                log.exception("turn_crashed")
+                self._give_back(held, "crash")
+                return
+
+    def hand_back(self) -> int:
+        """Gives back every turn of this worker, for others to take at once; returns how many. Raises: Transient."""
+        with self._store.transaction() as transaction:
+            return transaction.run("hand_back", worker_id=self._worker_id)
+
+    def _run_once(self, held: HeldTurn) -> HeldTurn | None:
+        """Returns the turn to run next: the same one when it was superseded, the following one, or None."""
+        started = time.monotonic()
+        row, work = self._read(held)
+        if not work.own:
+            # Its messages were erased, or stored twice by two releases: nothing is owed.
+            return self._store_answer(held, row, work, Answer(outcome="answered", reason="nothing_owed"))
+        deadline = started + self._settings.deadline.total_seconds()
+        try:
+            answer = self._answerer.answer(work, deadline=deadline)
+        except (Transient, Permanent) as error:
+            failed = self._failed(row, work, error)
+            if failed is None:
+                wait = backoff(row.failures, after=getattr(error, "after", None), random=self._random)
+                self._postpone(held, error.reason, wait)
+                return None
+            answer = failed
+        following = self._store_answer(held, row, work, answer)
+        if answer.pieces and following != held:
+            self._outbox.push(row.conversation_id)
+        return following
+
+    def _failed(self, row: _TurnRow, work: Work, error: OutsideError) -> Answer | None:
+        """The notice, when trying again is pointless or has taken too long; else None."""
+        age = row.now - row.waiting_since
+        if isinstance(error, Transient) and not given_up(row.failures, age=age, max_age=self._settings.retry_max_age):
+            return None
+        noticed = row.failure_notice_at is not None and row.now - row.failure_notice_at < NOTICE_AGAIN_AFTER
+        return self._answerer.failure(work, error.reason, noticed=noticed)
+
+    def _read(self, held: HeldTurn) -> tuple[_TurnRow, Work]:
+        with self._store.transaction() as transaction:
+            transaction.run("attach_messages", **self._fence(held), limit=MESSAGES_PER_TURN)
+            row = transaction.one(_TurnRow, "read_turn", **self._fence(held))
+            if row is None:
+                raise TurnLost
+            own = transaction.all(OwnMessage, "own_messages", turn_id=row.turn_id)
+            history = transaction.all(
+                _HistoryRow,
+                "read_history",
+                conversation_id=row.conversation_id,
+                turn_id=row.turn_id,
+                limit=HISTORY_MESSAGES,
+            )
+        return row, _work(row, own, history)
+
+    def _store_answer(self, held: HeldTurn, row: _TurnRow, work: Work, answer: Answer) -> HeldTurn | None:
+        """Stores reply and deliveries, unless messages came meanwhile and the turn may still take them in."""
+        with self._store.transaction() as transaction:
+            transaction.run("lock_conversation", conversation_id=row.conversation_id)
+            superseded = transaction.value("still_held", **self._fence(held))
+            if superseded is None:
+                raise TurnLost
+            came = transaction.one(_Waiting, "waiting_messages", conversation_id=row.conversation_id)
+            waiting = came is not None and came.waiting > 0
+            takes_in = came is not None and came.plain_first and not superseded
+            if takes_in and work.own and work.own[0].command is None:
+                transaction.run("supersede", turn_id=row.turn_id)
+                transaction.run("note_cost", turn_id=row.turn_id, **_cost(answer))
+                return held
+            self._write(transaction, row, work, answer)
+            if not waiting:
+                return None
+            return transaction.one(
+                HeldTurn,
+                "open_turn",
+                conversation_id=row.conversation_id,
+                worker_id=self._worker_id,
+                deadline=self._settings.deadline,
+            )
+
+    def _write(self, transaction: Transaction, row: _TurnRow, work: Work, answer: Answer) -> None:
+        transaction.run("finish_turn", turn_id=row.turn_id, **_columns(answer), **_cost(answer))
+        transaction.run("mark_answered_by", turn_id=row.turn_id, character=answer.character)
+        if answer.pieces:
+            transaction.run(
+                "store_reply",
+                conversation_id=row.conversation_id,
+                turn_id=row.turn_id,
+                channel=row.channel,
+                character=answer.character,
+                text=answer.text,
+                sender=row.recipient,
+                recipient=row.sender,
+                bodies=list(answer.pieces),
+            )
+        transaction.run(
+            "update_conversation",
+            conversation_id=row.conversation_id,
+            character=answer.character,
+            language=answer.language,
+            route_state=None if answer.decision is None else answer.decision.state,
+            last_message_at=work.own[-1].received_at if work.own else None,
+            welcomed=answer.welcomed,
+            silence=answer.silence,
+            delete_asked=answer.delete_asked,
+            failure=answer.failure,
+        )
+        if answer.erase:
+            transaction.run("request_erasure", conversation_id=row.conversation_id)
+
+    def _postpone(self, held: HeldTurn, reason: str, wait: timedelta) -> None:
+        with self._store.transaction() as transaction:
+            transaction.run("postpone_turn", **self._fence(held), reason=reason, wait=wait)
+        _log.info("turn_postponed", turn=held.turn_id, reason=reason, wait_s=round(wait.total_seconds(), 1))
+
+    def _give_back(self, held: HeldTurn, reason: str) -> None:
+        """After a crash of our own: another attempt later, as for any failure."""
+        try:
+            self._postpone(held, reason, backoff(CRASH_COUNTS_AS, after=None, random=self._random))
+        except OutsideError as error:
+            _log.warning("turn_not_given_back", turn=held.turn_id, reason=error.reason)
+
+    def _fence(self, held: HeldTurn) -> Mapping[str, Any]:
+        return {"turn_id": held.turn_id, "fence": held.fence, "worker_id": self._worker_id}
+
+
+def _work(row: _TurnRow, own: Sequence[OwnMessage], history: Sequence[_HistoryRow]) -> Work:
+    return Work(
+        turn_id=row.turn_id,
+        conversation_id=row.conversation_id,
+        channel=row.channel,
+        character=row.character,
+        language=row.language,
+        route_state=row.route_state,
+        last_message_at=row.last_message_at,
+        welcomed=row.welcomed_at is not None,
+        silenced=row.silenced_at is not None,
+        delete_asked_at=row.delete_asked_at,
+        now=row.now,
+        own=own,
+        history=[
+            Said(character=said.character if said.direction == "out" else None, text=said.text)
+            for said in reversed(history)
+        ],
+    )
+
+
+def _columns(answer: Answer) -> dict[str, Any]:
+    completion = answer.completion
+    return {
+        "outcome": answer.outcome,
+        "reason": answer.reason,
+        "character": answer.character,
+        "decision": None if answer.decision is None else Jsonb(answer.decision.as_json()),
+        "provider": completion and completion.provider,
+        "model": completion and completion.model,
+        "llm_ms": completion and round(completion.took.total_seconds() * 1000),
+        "cut": completion is not None and completion.cut,
+    }
+
+
+def _cost(answer: Answer) -> dict[str, Any]:
+    completion = answer.completion
+    if completion is None:
+        return {"tokens_in": 0, "tokens_out": 0, "cost_usd": 0}
+    return {
+        "tokens_in": completion.tokens_in,
+        "tokens_out": completion.tokens_out,
+        "cost_usd": completion.cost_usd,
+    }

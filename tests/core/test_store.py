@@ -1,0 +1,116 @@
+"""Migrations, named queries, and how Postgres's words become ours."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from core.config import DatabaseSettings, Environment
+from core.errors import Transient
+from core.store import SQL, Conflict, Store, load_queries, migrate
+from tests.fakes import Bot
+
+CODE = [path for folder in ("core", "worker") for path in Path(folder).rglob("*.py")]
+
+
+def settings(url: str) -> DatabaseSettings:
+    return DatabaseSettings.model_validate({"DATABASE_URL": url})
+
+
+def test_every_migration_is_applied_once(empty_database_url: str) -> None:
+    names = [path.stem for path in sorted((SQL / "migrations").glob("*.sql"))]
+    assert list(migrate(settings(empty_database_url))) == names
+    assert list(migrate(settings(empty_database_url))) == []
+
+
+def test_two_that_migrate_at_once_do_no_harm(empty_database_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        applied = list(pool.map(migrate, [settings(empty_database_url)] * 4))
+    assert sorted(map(len, applied)) == [0, 0, 0, len(list((SQL / "migrations").glob("*.sql")))]
+
+
+def test_migrations_are_numbered_without_a_gap() -> None:
+    numbers = [int(path.name[:4]) for path in sorted((SQL / "migrations").glob("*.sql"))]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_postgres_understands_every_query(database_url: str) -> None:
+    """PREPARE checks names and types against the schema without running anything."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for name, query in load_queries().items():
+            if name == "keep_list_of_migrations":
+                continue  # a utility statement cannot be prepared; migrating runs it
+            numbers: dict[str, int] = {}
+            text = re.sub(
+                r"%\((\w+)\)s", lambda found, n=numbers: f"${n.setdefault(found[1], len(n) + 1)}", query.decode()
+            )
+            try:
+                connection.execute(f"PREPARE q_{name} AS {text}".encode())
+            except psycopg.errors.IndeterminateDatatype:
+                pytest.fail(f"{name}: a parameter needs a cast")
+
+
+def test_every_query_has_a_caller_and_every_call_a_query() -> None:
+    code = "\n".join(path.read_text() for path in CODE)
+    called = set(re.findall(r'"([a-z_]+)"', code))
+    assert [name for name in load_queries() if name not in called] == []
+
+
+def test_no_sql_stands_in_python() -> None:
+    statement = re.compile(r'"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER) ', re.IGNORECASE)
+    assert [path.name for path in CODE if statement.search(path.read_text())] == []
+
+
+def test_a_query_name_is_given_once(tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_text("-- name: one\nSELECT 1;\n-- name: one\nSELECT 2;\n")
+    with pytest.raises(ValueError, match="one is taken"):
+        load_queries(tmp_path)
+
+
+def test_postgres_away_is_transient_and_says_no_more_than_a_code() -> None:
+    store = Store(settings("postgresql://u:secret@127.0.0.1:1/x"), connections=1)
+    store._pool.timeout = 0.2  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(Transient) as caught, store.transaction():
+        pass
+    assert "secret" not in str(caught.value)
+    store.close()
+
+
+def test_a_unique_constraint_becomes_a_conflict_that_names_it(bot: Bot) -> None:
+    with bot.store.transaction() as transaction:
+        transaction.run("note_migration", name="9999_twice")
+    with pytest.raises(Conflict) as caught, bot.store.transaction() as transaction:
+        transaction.run("note_migration", name="9999_twice")
+    assert caught.value.constraint == "schema_migrations_pkey"
+
+
+def test_the_pool_recovers_when_its_connections_are_cut(bot: Bot) -> None:
+    bot.say("one")
+    bot.change("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sisters'")
+    bot.change("UPDATE deliveries SET accepted_at = accepted_at - interval '2 seconds'")
+    bot.say("two")
+    assert len(bot.channel.sent) == 2
+
+
+def test_any_password_works(database_url: str) -> None:
+    password = "p@ss!w#rd%/:"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS odd")
+        connection.execute("CREATE ROLE odd LOGIN SUPERUSER PASSWORD 'p@ss!w#rd%/:'")
+        info = connection.info
+        environment = Environment(
+            {
+                "POSTGRES_HOST": info.host,
+                "POSTGRES_PORT": str(info.port),
+                "POSTGRES_DB": info.dbname,
+                "POSTGRES_USER": "odd",
+                "POSTGRES_PASSWORD": password,
+            }
+        )
+    read = environment.read(DatabaseSettings)
+    environment.check()
+    assert list(migrate(read)) == []
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DROP ROLE odd")

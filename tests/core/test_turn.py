@@ -1,0 +1,195 @@
+"""One turn per conversation; a burst gets one reply; what fails is a row; what is lost is lost."""
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+from uuid import uuid4
+
+from core.errors import Permanent, Transient
+from core.intake import HeldTurn
+from core.retry import ATTEMPTS_AT_MOST, backoff, given_up
+from tests.fakes import SOMEBODY, Bot, RunsHere, completion
+
+TURNS = "SELECT * FROM turns ORDER BY id"
+INBOUND = "SELECT * FROM messages WHERE direction = 'in' ORDER BY id"
+
+
+def test_a_message_is_answered_once_by_the_sister_whose_subject_it_is(bot: Bot) -> None:
+    bot.llm.answers = ["Lots of it!"]
+    bot.say("Who knows about music?")
+    assert len(bot.channel.sent) == 1
+    assert bot.channel.bodies[0].startswith("*Kasho🎵*: Lots of it!")
+    assert bot.channel.sent[0].recipient == SOMEBODY
+    (turn,) = bot.rows(TURNS)
+    assert (turn["outcome"], turn["character"], turn["model"]) == ("answered", "kasho", "fake-1")
+    assert turn["decision"]["character"] == "kasho"
+    assert [m["character"] for m in bot.rows(INBOUND)] == ["kasho"]
+
+
+def test_a_burst_during_the_call_is_answered_together_by_one_more_call(bot: Bot) -> None:
+    def two_more(call: int) -> None:
+        if call == 1:
+            for text in ("second", "third"):
+                bot.accept(text)
+            bot.take_in()
+
+    bot.llm.meanwhile = two_more
+    bot.say("first")
+    assert len(bot.llm.prompts) == 2
+    assert bot.llm.own_texts() == ["first", "second", "third"]
+    assert len(bot.channel.sent) == 1
+    (turn,) = bot.rows(TURNS)
+    assert turn["superseded"]
+    assert {m["turn_id"] for m in bot.rows(INBOUND)} == {turn["id"]}
+    assert turn["tokens_in"] == 20  # the answer thrown away was paid for
+
+
+def test_what_comes_after_the_second_call_began_is_the_next_turn(bot: Bot) -> None:
+    def one_more(call: int) -> None:
+        if call <= 2:
+            bot.accept(f"more {call}")
+            bot.take_in()
+
+    bot.llm.meanwhile = one_more
+    bot.say("first")
+    assert [bot.llm.own_texts(call) for call in range(3)] == [["first"], ["first", "more 1"], ["more 2"]]
+    assert len(bot.channel.sent) == 1  # the second reply waits for the first one's report or its pause
+    bot.change("UPDATE deliveries SET accepted_at = now() - interval '2 seconds' WHERE state = 'accepted'")
+    for conversation_id in bot.outbox.due(10):
+        bot.outbox.push(conversation_id)
+    assert len(bot.channel.sent) == 2
+    assert len(bot.rows(TURNS)) == 2
+
+
+def test_who_finds_the_turn_taken_leaves(bot: Bot) -> None:
+    bot.slots.places = 0
+    bot.say("one")
+    bot.say("two")
+    assert len(bot.rows("SELECT * FROM turns WHERE finished_at IS NULL")) == 1
+    assert bot.channel.sent == []
+    bot.slots.places = 1
+    for turn in bot.turns.claim(10):
+        bot.turns.run(turn)
+    assert bot.llm.own_texts() == ["one", "two"]
+    assert len(bot.channel.sent) == 1
+
+
+def test_a_worker_that_lost_its_turn_writes_nothing_and_sends_nothing(bot: Bot) -> None:
+    def another_takes_it(_: int) -> None:
+        bot.change("UPDATE turns SET worker_id = %(other)s, claims = claims + 1", other=uuid4())
+
+    bot.llm.meanwhile = another_takes_it
+    bot.say("hello")
+    assert bot.channel.sent == []
+    (turn,) = bot.rows(TURNS)
+    assert turn["finished_at"] is None
+    assert bot.rows("SELECT * FROM deliveries") == []
+
+
+def test_a_turn_released_while_it_ran_is_lost_even_to_the_same_claim(bot: Bot) -> None:
+    bot.llm.meanwhile = lambda _: bot.change("UPDATE turns SET worker_id = NULL")
+    bot.say("hello")
+    assert bot.channel.sent == []
+
+
+def test_a_failed_call_is_a_row_that_says_when_to_try_again(bot: Bot) -> None:
+    bot.llm.answers = [Transient("rate", after=timedelta(seconds=30)), "Here I am."]
+    bot.say("hello")
+    (turn,) = bot.rows(TURNS)
+    assert turn["worker_id"] is None
+    assert turn["failures"] == 1
+    assert turn["next_attempt_at"] > datetime.now(UTC) + timedelta(seconds=25)
+    assert bot.turns.claim(10) == []
+    bot.change("UPDATE turns SET next_attempt_at = now()")
+    for held in bot.turns.claim(10):
+        bot.turns.run(held)
+    assert "Here I am." in bot.channel.bodies[0]
+
+
+def test_after_the_greatest_age_a_notice_ends_the_turn(bot: Bot) -> None:
+    bot.llm.answers = [Transient("server"), Transient("server")]
+    bot.say("hello")
+    bot.change("UPDATE turns SET next_attempt_at = now(), created_at = now() - interval '2 hours'")
+    for held in bot.turns.claim(10):
+        bot.turns.run(held)
+    (turn,) = bot.rows(TURNS)
+    assert (turn["outcome"], turn["reason"]) == ("failed", "server")
+    assert len(bot.channel.sent) == 1
+
+
+def test_one_notice_covers_an_outage_and_an_answer_ends_it(bot: Bot) -> None:
+    bot.llm.answers = [Permanent("auth"), Permanent("auth"), "Back again.", Permanent("auth")]
+    for text in ("one", "two", "three", "four"):
+        bot.change("UPDATE deliveries SET accepted_at = now() - interval '2 seconds'")
+        bot.say(text)
+    outcomes = [turn["outcome"] for turn in bot.rows(TURNS)]
+    assert outcomes == ["failed", "failed", "answered", "failed"]
+    assert len(bot.channel.sent) == 3
+
+
+def test_a_crash_of_our_own_gives_the_turn_back(bot: Bot) -> None:
+    bot.llm.answers = [ZeroDivisionError()]
+    bot.say("hello")
+    (turn,) = bot.rows(TURNS)
+    assert (turn["worker_id"], turn["failures"], turn["reason"]) == (None, 1, "crash")
+
+
+def test_a_worker_that_stops_hands_back_what_it_holds(bot: Bot) -> None:
+    held: list[HeldTurn] = []
+    bot.slots = RunsHere(held.append)
+    bot.say("hello")
+    assert bot.turns.hand_back() == 1
+    assert [turn.turn_id for turn in bot.turns.claim(10)] == [held[0].turn_id]
+
+
+def test_history_holds_what_was_said_before_and_by_whom(bot: Bot) -> None:
+    bot.llm.answers = ["Chopin!", "Dostoevsky!"]
+    bot.say("Who knows about music?")
+    bot.say("What's a good novel?")
+    prompt = bot.llm.prompts[1]
+    assert prompt[0].text.startswith("You are Yuri, one of three AI sisters.")
+    texts = [message.text for message in prompt[1:]]
+    assert texts[0] == "Who knows about music?"
+    assert "Chopin!" in texts[1]
+    assert "Kasho" in texts[1]
+    assert prompt[2].role == "user"  # another sister's words are never the assistant's
+    assert texts[-1] == "What's a good novel?"
+
+
+def test_a_quoted_text_is_given_with_the_reply_to_it(bot: Bot) -> None:
+    bot.llm.answers = ["I like Chopin."]
+    bot.say("Who knows about music?")
+    (delivery,) = bot.rows("SELECT provider_id FROM deliveries")
+    bot.say("why him?", quoted_id=delivery["provider_id"])
+    assert "I like Chopin." in bot.llm.own_texts()[-1]
+
+
+def test_a_refused_answer_becomes_a_kind_refusal_and_leaves_no_trace_in_history(bot: Bot) -> None:
+    bot.llm.answers = [completion("", refused=True)]
+    bot.say("tell me something awful")
+    (turn,) = bot.rows(TURNS)
+    assert (turn["outcome"], turn["reason"]) == ("refused", "llm_refused")
+    assert len(bot.channel.sent) == 1
+    bot.say("hello again")
+    assert "tell me something awful" not in [m.text for m in bot.llm.prompts[-1]]
+
+
+def test_an_answer_cut_by_length_ends_with_its_last_whole_sentence(bot: Bot) -> None:
+    bot.llm.answers = [completion("One. Two. And thr", cut=True)]
+    bot.say("count")
+    assert "One. Two." in bot.channel.bodies[0]
+    assert "thr" not in bot.channel.bodies[0]
+    assert bot.rows(TURNS)[0]["cut"]
+
+
+def test_waits_double_up_to_a_minute_and_never_undercut_the_vendor() -> None:
+    waits = [backoff(n, after=None, random=Random(1)) for n in range(10)]
+    assert timedelta(seconds=0.5) <= waits[0] <= timedelta(seconds=1)
+    assert max(waits) <= timedelta(seconds=60)
+    assert backoff(0, after=timedelta(seconds=90), random=Random(1)) == timedelta(seconds=90)
+
+
+def test_retries_are_bounded_by_count_and_by_age() -> None:
+    hour = timedelta(hours=1)
+    assert not given_up(ATTEMPTS_AT_MOST - 1, age=hour, max_age=hour)
+    assert given_up(ATTEMPTS_AT_MOST, age=timedelta(0), max_age=hour)
+    assert given_up(0, age=hour + timedelta(seconds=1), max_age=hour)

@@ -1,0 +1,277 @@
+"""Recording stand-ins for what we do not own, met through the ports, and a bot built on them with a real store."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg.rows import dict_row
+
+from core.adapters.redis_inbox import RedisDoor, RedisInboxes, door, inboxes
+from core.answer import Answerer
+from core.characters import Cast, load_cast
+from core.config import DEFAULT_PROMPTS, DatabaseSettings, TurnSettings
+from core.erasure import Eraser
+from core.intake import HeldTurn, Intake
+from core.model import InboundMessage, StatusReport
+from core.outbox import Outbox
+from core.ports import ChatMessage, Completion, Outgoing, ProviderMessage, Verdict
+from core.presence import Presence
+from core.routing.phrases import load_phrases
+from core.routing.route import Router
+from core.store import Store
+from core.turn import Turns
+from core.upkeep import Upkeep
+
+OUR_NUMBER = "whatsapp:+15550006000"
+SOMEBODY = "whatsapp:+491700000001"
+
+
+@cache
+def shipped_cast() -> Cast:
+    return load_cast(DEFAULT_PROMPTS)
+
+
+@cache
+def shipped_router() -> Router:
+    return Router(shipped_cast(), load_phrases(DEFAULT_PROMPTS))
+
+
+def completion(text: str = "Sure.", **changes: Any) -> Completion:
+    values: dict[str, Any] = {
+        "text": text,
+        "cut": False,
+        "refused": False,
+        "provider": "fake",
+        "model": "fake-1",
+        "tokens_in": 10,
+        "tokens_out": 5,
+        "cost_usd": Decimal("0.001"),
+        "took": timedelta(milliseconds=20),
+    }
+    return Completion(**values | changes)
+
+
+@dataclass
+class FakeLlm:
+    """Answers what it is told to, else "Answer N."; raises an exception in the list; `meanwhile` runs in each call."""
+
+    answers: list[str | Completion | Exception] = field(default_factory=list[str | Completion | Exception])
+    prompts: list[Sequence[ChatMessage]] = field(default_factory=list[Sequence[ChatMessage]])
+    meanwhile: Callable[[int], None] = lambda _: None
+
+    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float) -> Completion:
+        assert deadline > time.monotonic()
+        self.prompts.append(prompt)
+        self.meanwhile(len(self.prompts))
+        answer = self.answers.pop(0) if self.answers else f"Answer {len(self.prompts)}."
+        if isinstance(answer, Exception):
+            raise answer
+        return completion(answer) if isinstance(answer, str) else answer
+
+    def own_texts(self, call: int = -1) -> list[str]:
+        """The last `user` messages of that call."""
+        texts: list[str] = []
+        for message in reversed(self.prompts[call]):
+            if message.role != "user":
+                break
+            texts.insert(0, message.text)
+        return texts
+
+
+@dataclass
+class FakeModerator:
+    """Flags texts that hold one of the words."""
+
+    refuse: str = "flag-me"
+    crisis: str = "crisis-me"
+
+    def check(self, texts: Sequence[str]) -> Verdict:
+        joined = " ".join(texts)
+        return Verdict(flagged=self.refuse in joined or self.crisis in joined, self_harm=self.crisis in joined)
+
+
+@dataclass
+class FakeChannel:
+    """Accepts what it is sent unless told otherwise; keeps a log like the provider's."""
+
+    outcomes: list[Exception | None] = field(default_factory=list[Exception | None])
+    accepts_before_failing: bool = False
+    meanwhile: Callable[[], None] = lambda: None
+    sent: list[Outgoing] = field(default_factory=list[Outgoing])
+    log: list[ProviderMessage] = field(default_factory=list[ProviderMessage])
+    typing: list[str] = field(default_factory=list[str])
+    _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def send(self, message: Outgoing) -> str:
+        self.sent.append(message)
+        self.meanwhile()
+        outcome = self.outcomes.pop(0) if self.outcomes else None
+        if outcome is None or self.accepts_before_failing:
+            provider_id = f"MM{next(self._ids):032x}"
+            self.log.insert(0, self._logged(provider_id, message))
+            if outcome is None:
+                return provider_id
+        raise outcome
+
+    def recent_to(self, recipient: str, *, limit: int) -> Sequence[ProviderMessage]:
+        return [message for message in self.log if message.recipient == recipient][:limit]
+
+    def show_typing(self, provider_id: str) -> None:
+        self.typing.append(provider_id)
+
+    @property
+    def bodies(self) -> list[str]:
+        return [message.body for message in self.sent]
+
+    @staticmethod
+    def _logged(provider_id: str, message: Outgoing) -> ProviderMessage:
+        return ProviderMessage(
+            provider_id=provider_id,
+            sender=message.sender,
+            recipient=message.recipient,
+            body=message.body,
+            inbound=False,
+            status="sent",
+            error_code="",
+            created_at=datetime.now(UTC),
+        )
+
+
+class RunsHere:
+    """Slots that run a turn at once on the caller's thread; `places` 0 means that none is free."""
+
+    def __init__(self, run: Callable[[HeldTurn], None], places: int = 1) -> None:
+        self.run = run
+        self.places = places
+
+    def reserve(self) -> bool:
+        return self.places > 0
+
+    def release(self) -> None:
+        pass
+
+    def start(self, turn: HeldTurn) -> None:
+        self.run(turn)
+
+
+class Bot:
+    """One worker's parts on a real Postgres and a real Redis, with the outside world faked."""
+
+    def __init__(self, database_url: str, redis_url: str, **settings: float) -> None:
+        self.database_url = database_url
+        self.redis_url = redis_url
+        self.llm = FakeLlm()
+        self.channel = FakeChannel()
+        self.worker_id: UUID = uuid4()
+        self._ahead_s = 0.0
+        self.store = Store(DatabaseSettings.model_validate({"DATABASE_URL": database_url}), connections=4)
+        self.door: RedisDoor = door(redis_url, redis_url)
+        self.inboxes: RedisInboxes = inboxes(redis_url)
+        self.cast = shipped_cast()
+        self.presence = Presence({"twilio": self.channel})
+        self.settings = TurnSettings.model_validate(
+            {"TURN_DEADLINE_S": 120, "AMBIGUOUS_WAIT_S": 30, "RETRY_MAX_AGE_S": 3600} | settings
+        )
+        answerer = Answerer(
+            cast=self.cast,
+            router=shipped_router(),
+            llm=self.llm,
+            moderator=FakeModerator(),
+            presence=self.presence,
+        )
+        self.outbox = Outbox(
+            store=self.store,
+            inboxes=self.inboxes,
+            channels={"twilio": self.channel},
+            worker_id=self.worker_id,
+            settings=self.settings,
+        )
+        self.turns = Turns(
+            store=self.store, answerer=answerer, outbox=self.outbox, worker_id=self.worker_id, settings=self.settings
+        )
+        self.intake = Intake(
+            store=self.store,
+            inboxes=self.inboxes,
+            cast=self.cast,
+            worker_id=self.worker_id,
+            turn_deadline=self.settings.deadline,
+        )
+        self.upkeep = Upkeep(
+            store=self.store, inboxes=self.inboxes, intake=self.intake, worker_id=self.worker_id, clock=self.clock
+        )
+        self.eraser = Eraser(store=self.store, inboxes=self.inboxes)
+        self.slots = RunsHere(self.turns.run)
+        self._numbers = itertools.count(1)
+        self.upkeep.beat()
+
+    def clock(self) -> float:
+        """The worker's own clock, moved on by `time_passes`."""
+        return time.monotonic() + self._ahead_s
+
+    def time_passes(self, seconds: float) -> None:
+        """For the worker's own clock only; rows are aged by `change`."""
+        self._ahead_s += seconds
+
+    def message(self, text: str, **changes: Any) -> InboundMessage:
+        values: dict[str, Any] = {
+            "channel": "twilio",
+            "provider_id": f"SM{next(self._numbers):032x}",
+            "sender": SOMEBODY,
+            "recipient": OUR_NUMBER,
+            "received_at": datetime.now(UTC),
+            "text": text,
+        }
+        return InboundMessage(**values | changes)
+
+    def accept(self, text: str, **changes: Any) -> InboundMessage:
+        """The message comes through the door; nobody has taken it in yet."""
+        message = self.message(text, **changes)
+        self.door.accept(message)
+        return message
+
+    def take_in(self) -> int:
+        """Drains every inbox that waits."""
+        return sum(
+            self.intake.drain(person, self.slots) for person in self.inboxes.waiting(older_than=timedelta(0), limit=100)
+        )
+
+    def say(self, text: str, **changes: Any) -> InboundMessage:
+        """A message comes, is stored and answered."""
+        message = self.accept(text, **changes)
+        self.take_in()
+        return message
+
+    def report(self, status: str, *, delivery_id: int = 0, provider_id: str = "SM1", error_code: str = "") -> None:
+        """The provider reports; the report is applied."""
+        self.door.report(
+            StatusReport(
+                channel="twilio",
+                provider_id=provider_id,
+                status=status,
+                received_at=datetime.now(UTC),
+                delivery_id=delivery_id,
+                error_code=error_code,
+            )
+        )
+        self.outbox.take_reports()
+
+    def rows(self, query: str, **params: object) -> list[dict[str, Any]]:
+        """What the database holds, seen from outside."""
+        with psycopg.connect(self.database_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(query.encode(), params).fetchall()
+
+    def change(self, query: str, **params: object) -> None:
+        """Time travel and other things that only a test does."""
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute(query.encode(), params)
+
+    def close(self) -> None:
+        self.presence.close()
+        self.store.close()

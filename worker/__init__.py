@@ -1,0 +1,1 @@
+"""Queue in: the Celery worker."""

@@ -1,0 +1,69 @@
+"""The Celery application: its settings, each with the reason, and when the worker's parts are made and unmade."""
+
+import logging
+import os
+from datetime import timedelta
+from typing import Any, Final
+
+from celery import Celery, signals
+
+from core import log
+from core.adapters.wakeups import QUEUE
+from core.build_worker import broker_of
+from worker import running
+
+SWEEP_EVERY: Final = timedelta(seconds=5)
+
+log.setup(os.environ.get("SISTERS_PROCESS", "worker"))
+app = Celery("sisters", broker=broker_of(os.environ), include=["worker.tasks"])
+app.conf.update(
+    task_default_queue=QUEUE,
+    task_ignore_result=True,
+    # A wake-up is worth nothing once it is read: what it speaks of waits in Redis and Postgres, and is found there
+    # again by any worker's sweep. Late acks would only bring second copies after a visibility timeout.
+    task_acks_late=False,
+    worker_prefetch_multiplier=1,
+    # Waits for a broker that is away, for ever: an outage ends by itself.
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={
+        "socket_timeout": 10,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+    },
+    # Nobody listens to events, gossip or remote control: each costs connections and round trips.
+    worker_send_task_events=False,
+    worker_enable_remote_control=False,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    # An outage leaves no heap: a sweep that could not be read in time is dropped.
+    beat_schedule={
+        "sweep": {
+            "task": "sisters.sweep",
+            "schedule": SWEEP_EVERY,
+            "options": {"expires": SWEEP_EVERY.total_seconds()},
+        }
+    },
+)
+
+
+@signals.setup_logging.connect
+def _keep_our_logging(**_: Any) -> None:
+    """Celery leaves logging alone where somebody listens here."""
+    logging.getLogger("celery").setLevel(logging.WARNING)  # two lines a task otherwise
+
+
+@signals.worker_init.connect
+def _start(**_: Any) -> None:
+    running.start()
+
+
+@signals.worker_shutting_down.connect
+def _take_no_more(**_: Any) -> None:
+    running.take_no_more()
+
+
+@signals.worker_shutdown.connect
+def _stop(**_: Any) -> None:
+    running.stop()

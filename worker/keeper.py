@@ -1,0 +1,133 @@
+"""The keeper of one worker process: shows signs of life and takes up whatever was left lying."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from core.erasure import Eraser
+from core.errors import Transient
+from core.outbox import Outbox
+from core.turn import Turns
+from core.upkeep import BEAT_EVERY, Upkeep
+from worker.pool import TurnPool
+
+TICK: Final = timedelta(milliseconds=500)
+SWEEP_EVERY: Final = timedelta(seconds=1)
+SENDERS: Final = 8
+AT_ONCE: Final = 50
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Keeper:
+    """A thread for each duty, so that one that hangs (Redis, Twilio) holds up no other, least of all the sign of life.
+
+    Each worker sweeps by itself, so no single timer is needed for the promise to hold; two do no harm.
+    """
+
+    def __init__(self, *, upkeep: Upkeep, turns: Turns, outbox: Outbox, eraser: Eraser, pool: TurnPool) -> None:
+        self._upkeep = upkeep
+        self._turns = turns
+        self._outbox = outbox
+        self._pool = pool
+        self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="sender")
+        self._pushing: set[int] = set()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        duties: tuple[tuple[timedelta, Callable[[], object]], ...] = (
+            (BEAT_EVERY, upkeep.beat),
+            (TICK, self._push_due),
+            (TICK, self._fill_places),
+            (SWEEP_EVERY, upkeep.release_lost),
+            (SWEEP_EVERY, self._drain),
+            (SWEEP_EVERY, outbox.take_reports),
+            (SWEEP_EVERY, self._find_out),
+            (SWEEP_EVERY, eraser.erase_settled),
+        )
+        self._threads = [
+            threading.Thread(target=self._repeat, args=duty, name=f"keeper-{duty[1].__name__.strip('_')}", daemon=True)
+            for duty in duties
+        ]
+
+    def start(self) -> None:
+        """Starts the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Stops them; calls that are being made are waited for, for 15 s in all."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=15 / len(self._threads))
+        self._senders.shutdown(wait=True, cancel_futures=True)
+
+    def sweep(self) -> None:
+        """One round of every sweep on the caller's thread: what the timer asks for."""
+        for step in (self._upkeep.release_lost, self._drain, self._outbox.take_reports, self._push_due):
+            step()
+        self._fill_places()
+
+    def _repeat(self, period: timedelta, step: Callable[[], object]) -> None:
+        """An outage is told once when it begins and once when it is over."""
+        down, log = False, _log.bind(step=step.__name__.strip("_"))
+        while True:
+            try:
+                step()
+            except Transient as error:
+                if not down:
+                    log.warning("step_waits", reason=error.reason, code=error.code)
+                down = True
+            except Exception:
+                log.exception("step_failed")
+            else:
+                if down:
+                    log.info("step_works_again")
+                down = False
+            if self._stop.wait(period.total_seconds()):
+                return
+
+    def _fill_places(self) -> None:
+        """Fills free places with turns that nobody holds."""
+        while not self._stop.is_set():
+            places = 0
+            while places < AT_ONCE and self._pool.reserve():
+                places += 1
+            if not places:
+                return
+            started = 0
+            try:
+                for turn in self._turns.claim(places):
+                    self._pool.start(turn)
+                    started += 1
+            finally:
+                for _ in range(places - started):
+                    self._pool.release()
+            if started < places:
+                return
+
+    def _push_due(self) -> None:
+        for conversation_id in self._outbox.due(AT_ONCE):
+            with self._lock:
+                if conversation_id in self._pushing:
+                    continue
+                self._pushing.add(conversation_id)
+            self._senders.submit(self._push, conversation_id)
+
+    def _push(self, conversation_id: int) -> None:
+        try:
+            self._outbox.push(conversation_id)
+        except Exception:  # noqa: BLE001 - logged; nobody asks for this future's result
+            _log.exception("push_failed", conversation=conversation_id)
+        finally:
+            with self._lock:
+                self._pushing.discard(conversation_id)
+
+    def _drain(self) -> None:
+        self._upkeep.drain_stale_inboxes(self._pool)
+
+    def _find_out(self) -> None:
+        self._outbox.find_out(AT_ONCE)

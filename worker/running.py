@@ -1,0 +1,70 @@
+"""What runs in one worker process beside Celery: made when the worker starts, finished or handed back when it stops."""
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from core.build_worker import WorkerParts, worker_parts
+from core.errors import Transient
+from worker.keeper import Keeper
+from worker.pool import TurnPool
+
+FINISH_MARGIN: Final = timedelta(seconds=5)
+"""On SIGTERM turns may end within LLM_TIMEOUT_S and this; what has not is handed back. Below the promised 10 s."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """The parts of a started worker."""
+
+    parts: WorkerParts
+    pool: TurnPool
+    keeper: Keeper
+
+
+_running: Running | None = None
+
+
+def get() -> Running:
+    """The running worker's parts. Raises: RuntimeError outside a worker."""
+    if _running is None:
+        raise RuntimeError("no worker runs in this process")
+    return _running
+
+
+def start() -> None:
+    """Makes the parts and starts the keeper; services that are away are waited for, not for here."""
+    global _running  # noqa: PLW0603 - one worker a process, as Celery's signals have it
+    parts = worker_parts(os.environ)
+    pool = TurnPool(parts.turns.run, size=parts.concurrency)
+    keeper = Keeper(upkeep=parts.upkeep, turns=parts.turns, outbox=parts.outbox, eraser=parts.eraser, pool=pool)
+    _running = Running(parts=parts, pool=pool, keeper=keeper)
+    keeper.start()
+    _log.info("worker_started", worker=str(parts.worker_id), turns_at_once=parts.concurrency)
+
+
+def take_no_more() -> None:
+    """Claims no further turn; the running ones go on."""
+    if _running is not None:
+        _running.pool.close()
+
+
+def stop() -> None:
+    """Lets running turns end, hands back the rest, and leaves."""
+    running = get()
+    running.pool.close()
+    ended = running.pool.wait(running.parts.llm_timeout + FINISH_MARGIN)
+    running.keeper.stop()
+    handed_back = 0
+    try:
+        handed_back = running.parts.turns.hand_back()
+        running.parts.upkeep.leave()
+    except Transient as error:
+        _log.warning("not_handed_back", reason=error.reason, code=error.code)
+    _log.info("worker_stopped", all_ended=ended, handed_back=handed_back)
+    running.parts.close()

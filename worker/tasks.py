@@ -1,0 +1,38 @@
+"""The tasks: each is a call into the core. A lost or doubled one does no harm."""
+
+import structlog
+
+from core.adapters.wakeups import REPORTS, WAKE
+from core.errors import Transient
+from worker import running
+from worker.app import app
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@app.task(name=WAKE)
+def wake(person: str) -> None:
+    """Something waits in this person's inbox."""
+    worker = running.get()
+    try:
+        worker.parts.intake.drain(person, worker.pool)
+    except Transient as error:  # it stays in the inbox; the sweep comes by every second
+        _log.info("wake_waits", person=person, reason=error.reason, code=error.code)
+
+
+@app.task(name=REPORTS)
+def reports() -> None:
+    """Status reports wait."""
+    try:
+        running.get().parts.outbox.take_reports()
+    except Transient as error:
+        _log.info("reports_wait", reason=error.reason, code=error.code)
+
+
+@app.task(name="sisters.sweep")
+def sweep() -> None:
+    """The timer: takes up what was left lying."""
+    try:
+        running.get().keeper.sweep()
+    except Transient as error:
+        _log.info("sweep_waits", reason=error.reason, code=error.code)
