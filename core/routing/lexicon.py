@@ -33,6 +33,8 @@ _PREFIXING: Final = frozenset({"ar", "id", "nl"})
 """Languages whose stemmer takes off prefixes, so that a stem need not begin like its word."""
 _SCRIPT_SUBTAG: Final = 4
 """Letters of a script in a language tag ("hi-Latn")."""
+_LONGEST_WORD: Final = 60
+"""Letters beyond which nothing is a word: it is neither looked up nor kept."""
 _REMEMBERED_WORDS: Final = 50_000
 """People's words whose meaning is kept in memory (about 10 MB); looking one up anew costs about 0.1 ms."""
 
@@ -53,6 +55,9 @@ class _Form:
 
     parts: frozenset[tuple[str, str]]
     terms: tuple[Term, ...]
+
+
+_UNKNOWN: Final = _Form(frozenset(), ())
 
 
 class _Stemmer(Protocol):
@@ -83,7 +88,7 @@ class Lexicon:
 
     def find(self, folded: str) -> list[Term]:
         """Returns the characters' terms in a folded message, each once; a word inside a phrase counts with it only."""
-        forms = [self._form(word) for word in words(folded)]
+        forms = [self._form(word) if len(word) <= _LONGEST_WORD else _UNKNOWN for word in words(folded)]
         spans = sorted(self._spans(forms), key=lambda span: (span[0] - span[1], span[0]))
         found: dict[tuple[str, str], Term] = {}
         taken: set[int] = set()
@@ -138,7 +143,7 @@ class Lexicon:
         inflected = self._inflections(word) if len(word) >= _STEM_FROM else []
         # A word that the cast names itself is not taken for the inflection of another.
         terms = self._named(exact) or self._named(inflected) or self._named(self._in_compound(word))
-        return _Form(frozenset((*exact, *inflected)), _best(terms))
+        return _Form(frozenset((*exact, *inflected)), _best(terms)) if exact or inflected or terms else _UNKNOWN
 
     def _named(self, parts: Iterable[tuple[str, str]]) -> list[Term]:
         return [term for part in parts for term in self._singles.get(part, ())]

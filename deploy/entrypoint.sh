@@ -1,0 +1,29 @@
+#!/bin/sh
+# Fills in the simulated values where no real ones are given: a rule about values, no mode that the program knows.
+# Without TWILIO_ACCOUNT_SID, Twilio is the simulator; then, without a model, the model is the simulator too.
+set -eu
+
+model=${OPENAI_API_KEY:-}${OPENAI_API_KEY_FILE:-}${LLM_PROVIDERS:-}${LLM_PROVIDERS_FILE:-}
+
+if [ -n "${SIMULATOR_INTERNAL_URL:-}" ]; then
+    if [ -z "${TWILIO_ACCOUNT_SID:-}" ]; then
+        if [ -n "${TWILIO_AUTH_TOKEN:-}${TWILIO_AUTH_TOKEN_FILE:-}" ]; then
+            echo "TWILIO_ACCOUNT_SID: missing, but there is a TWILIO_AUTH_TOKEN; set both, or none to simulate" >&2
+            exit 2
+        fi
+        export TWILIO_ACCOUNT_SID=AC51573251573251573251573251573251
+        export TWILIO_AUTH_TOKEN=simulated-auth-token
+        export TWILIO_WHATSAPP_NUMBER=whatsapp:+15550006000
+        export TWILIO_BASE_URL="$SIMULATOR_INTERNAL_URL"
+        export PUBLIC_URL="$WEBHOOK_INTERNAL_URL"
+        if [ -z "$model" ]; then
+            export OPENAI_API_KEY=simulated
+            export OPENAI_BASE_URL="$SIMULATOR_INTERNAL_URL/v1"
+        fi
+    elif [ -z "$model" ]; then
+        echo "OPENAI_API_KEY: missing; with a real Twilio account the model must be real too (or set LLM_PROVIDERS)" >&2
+        exit 2
+    fi
+fi
+
+exec "$@"

@@ -1,0 +1,1 @@
+"""Runs the whole system on one machine with no account, no key and no server installed."""

@@ -1,0 +1,216 @@
+"""`python -m deploy.local.demo [--once]`: everything on this machine, one conversation with all characters, then yours.
+
+Twilio is always simulated. With OPENAI_API_KEY (or LLM_PROVIDERS) set, a real model answers.
+"""
+
+import os
+import signal
+import sys
+import time
+import tomllib
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import class_row
+
+from deploy.local import terminal
+from deploy.local.child import StartFailed, free_port, is_free
+from deploy.local.loopback import Refused
+from deploy.local.postgres import Postgres
+from deploy.local.redis import Redis
+from deploy.local.stack import ROOT, Stack, has_real_model, local_environment
+
+CONVERSATION: Final = Path(__file__).with_name("conversation.toml")
+LOGS: Final = ROOT / ".cache" / "demo"
+REPLY_WITHIN: Final = timedelta(seconds=90)
+"""A real model may take LLM_TIMEOUT_S, and a second time when the turn was taken over."""
+CONCURRENCY: Final = 20
+_POLL_S: Final = 0.1
+_TURN: Final = """
+SELECT t.outcome, t.character, t.decision,
+       NOT EXISTS (SELECT FROM deliveries d WHERE d.turn_id = t.id AND d.state <> 'accepted') AS delivered
+FROM messages m JOIN turns t ON t.id = m.turn_id
+WHERE m.provider_id = %s AND t.finished_at IS NOT NULL
+"""
+
+
+class DemoFailed(Exception):
+    """The conversation did not go as it has to; the message says where."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What the person says, and the id of the character who has to answer."""
+
+    say: str
+    expect: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What the worker stored about its answer."""
+
+    outcome: str
+    character: str | None
+    decision: dict[str, Any] | None
+    delivered: bool
+
+
+def main(arguments: list[str], environ: Mapping[str, str]) -> int:
+    """Returns the exit code: 0 good, 1 something did not work, 2 wrong usage."""
+    if arguments not in ([], ["--once"]):
+        print("usage: python -m deploy.local.demo [--once]", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: in order
+    try:
+        _run(environ, once=bool(arguments))
+    except (StartFailed, DemoFailed, Refused) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        terminal.say("\nstopped")
+        return 1 if arguments else 0
+    return 0
+
+
+def _run(environ: Mapping[str, str], *, once: bool) -> None:
+    model = "a real model" if has_real_model(environ) else "simulated"
+    terminal.title(f"Sisters on WhatsApp, on this machine. WhatsApp: simulated. Answers: {model}.")
+    simulator_port, webhook_port = _ports(environ)
+    with ExitStack() as open_parts:
+        database_url, redis_url = _servers(environ, open_parts)
+        settings = local_environment(
+            environ,
+            database_url=database_url,
+            redis_url=redis_url,
+            webhook_port=webhook_port,
+            simulator_port=simulator_port,
+        )
+        stack = open_parts.enter_context(Stack(settings, logs=LOGS))
+        _start(stack)
+        person, lines = read_conversation(CONVERSATION)
+        seen = _converse(stack, database_url, person, lines)
+        if once:
+            terminal.say(f"\nAll {len(lines)} messages were answered by whom they were meant for ({model}).")
+            return
+        _explain(stack, person)
+        _follow(stack, seen)
+
+
+def _servers(environ: Mapping[str, str], open_parts: ExitStack) -> tuple[str, str]:
+    """Postgres and Redis: those that the environment names, else our own. Returns their URLs."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    for old in LOGS.glob("*.log"):
+        old.unlink()
+    database_url, redis_url = environ.get("DATABASE_URL", ""), environ.get("REDIS_URL", "")
+    if not database_url:
+        with terminal.step("Postgres"):
+            database_url = open_parts.enter_context(Postgres(durable=True, log=LOGS / "postgres.log")).url
+    if not redis_url:
+        with terminal.step("Redis"):
+            redis_url = open_parts.enter_context(Redis(log=LOGS / "redis.log")).url
+    return database_url, redis_url
+
+
+def _ports(environ: Mapping[str, str]) -> tuple[int, int]:
+    """Where simulator and webhook listen: the first has to be where people look for it, the second need not."""
+    simulator, webhook = _number(environ, "SIMULATOR_PORT", 8099), _number(environ, "PORT", 8000)
+    if not is_free(simulator):
+        raise StartFailed(f"SIMULATOR_PORT: something listens on port {simulator} already; stop it or set another port")
+    return simulator, webhook if webhook != simulator and is_free(webhook) else free_port()
+
+
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not text.isdecimal():
+        raise StartFailed(f"{name}: should be a port number")
+    return int(text)
+
+
+def _start(stack: Stack) -> None:
+    with terminal.step("database schema"):
+        stack.migrate()
+    with terminal.step("simulator, webhook, worker, beat"):
+        stack.start_simulator()
+        stack.start_webhook()
+        stack.start_worker(concurrency=CONCURRENCY)
+        stack.start_beat()
+        stack.wait_until_ready()
+
+
+def read_conversation(path: Path) -> tuple[str, list[Line]]:
+    """Returns the person's number and what they say."""
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    return content["person"], [Line(**line) for line in content["lines"]]
+
+
+def _converse(stack: Stack, database_url: str, person: str, lines: list[Line]) -> int:
+    """Plays the conversation; returns the number of the last message that was shown.
+
+    Raises: DemoFailed at the first line that is not answered by whom it has to be.
+    """
+    seen = max((m["number"] for m in stack.phone.messages()), default=0)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for line in lines:
+            terminal.said_by_person(line.say)
+            sid = stack.phone.write(person, line.say)
+            turn = _wait_for_answer(stack, connection, sid)
+            for message in stack.phone.messages(person, after=seen):
+                seen = message["number"]
+                if message["direction"] != "inbound":
+                    terminal.said_by_bot(message["body"])
+            _judge(line, turn)
+    return seen
+
+
+def _wait_for_answer(stack: Stack, connection: psycopg.Connection[Any], sid: str) -> Turn:
+    end = time.monotonic() + REPLY_WITHIN.total_seconds()
+    while time.monotonic() < end:
+        stack.processes.check()
+        with connection.cursor(row_factory=class_row(Turn)) as cursor:
+            turn = cursor.execute(_TURN, (sid,)).fetchone()
+        if turn is not None and turn.delivered:
+            return turn
+        time.sleep(_POLL_S)
+    raise DemoFailed(f"no answer within {REPLY_WITHIN.total_seconds():.0f} s; see {LOGS / 'worker.log'}")
+
+
+def _judge(line: Line, turn: Turn) -> None:
+    """Says why she answered. Raises: DemoFailed when it was not she who had to."""
+    decision = turn.decision or {}
+    terminal.remark(f"{turn.character} by {decision.get('tier', '?')}: {decision.get('why', '?')}")
+    if turn.outcome != "answered" or turn.character != line.expect:
+        raise DemoFailed(f"{line.say!r} ended {turn.outcome} by {turn.character}; expected an answer by {line.expect}")
+
+
+def _explain(stack: Stack, person: str) -> None:
+    url = stack.phone.url
+    terminal.title("Your turn. All of this is simulated; nothing reaches a real phone.")
+    terminal.say(f"""  Look       {url}
+  Write      curl -s {url}/simulator/inbound -H 'Content-Type: application/json' \\
+                  -d '{{"from": "{person}", "body": "Who knows about music?"}}'
+  Read       curl -s '{url}/simulator/messages?person={person.removeprefix("+")}'  (or just watch here)
+  Webhook    {stack.webhook_url}/healthz
+  Logs       {LOGS}
+  End        Ctrl-C
+""")
+
+
+def _follow(stack: Stack, seen: int) -> None:
+    """Shows what is said after that message, until Ctrl-C."""
+    while True:
+        stack.processes.check()
+        for message in stack.phone.messages(after=seen):
+            seen = message["number"]
+            show = terminal.said_by_person if message["direction"] == "inbound" else terminal.said_by_bot
+            show(message["body"])
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,44 @@
+"""Real processes for system tests: Postgres, Redis, simulator, gunicorn, a Celery worker and beat."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from deploy.local.child import free_port
+from deploy.local.postgres import Postgres
+from deploy.local.redis import Redis
+from deploy.local.stack import Stack, local_environment
+from tests.system.running import System
+
+LLM_LATENCY_MS = 200
+_FROM_OUTSIDE = ("OPENAI_", "LLM_", "TWILIO_", "MODERATION", "PROMPTS_DIR", "TURN_", "RETRY_", "PERSON_", "BUDGET_")
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """One system for all tests of a file; each test brings people of its own."""
+    logs = tmp_path_factory.mktemp("system")
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(_FROM_OUTSIDE)}
+    with ExitStack() as parts:
+        postgres = parts.enter_context(Postgres(durable=False, log=logs / "postgres.log"))
+        redis = parts.enter_context(Redis(log=logs / "redis.log"))
+        settings = local_environment(
+            outside | {"SIMULATOR_LLM_LATENCY_MS": str(LLM_LATENCY_MS)},
+            database_url=postgres.url,
+            redis_url=redis.url,
+            webhook_port=free_port(),
+            simulator_port=free_port(),
+        )
+        stack = parts.enter_context(Stack(settings, logs=logs))
+        stack.start()
+        yield System(stack=stack, postgres=postgres, redis=redis, logs=logs)
+
+
+@pytest.fixture
+def person() -> str:
+    """A number that nobody wrote from yet."""
+    return f"+1555020{next(_numbers):04d}"
