@@ -22,6 +22,8 @@ from core.store import Store, Transaction
 
 MESSAGES_PER_TURN: Final = 100
 HISTORY_MESSAGES: Final = 20
+CLAIMS_AT_MOST: Final = 10
+"""A turn claimed so often without ending, or saying why not, is taken to end the workers that run it."""
 CRASH_COUNTS_AS: Final = 4
 """A crash of our own waits like the fifth failure in a row: it is hardly over in a second."""
 NOTICE_AGAIN_AFTER: Final = timedelta(hours=1)
@@ -54,6 +56,7 @@ class _TurnRow:
     silenced_at: datetime | None
     delete_asked_at: datetime | None
     failure_notice_at: datetime | None
+    time_left: timedelta
     now: datetime
 
 
@@ -123,14 +126,13 @@ class Turns:
 
     def _run_once(self, held: HeldTurn) -> HeldTurn | None:
         """Returns the turn to run next: the same one when it was superseded, the following one, or None."""
-        started = time.monotonic()
         row, work = self._read(held)
+        deadline = time.monotonic() + row.time_left.total_seconds()
         if not work.own:
             # Its messages were erased, or stored twice by two releases: nothing is owed.
             return self._store_answer(held, row, work, Answer(outcome="answered", reason="nothing_owed"))
-        deadline = started + self._settings.deadline.total_seconds()
         try:
-            answer = self._answerer.answer(work, deadline=deadline)
+            answer = self._answer(held, row, work, deadline)
         except (Transient, Permanent) as error:
             failed = self._failed(row, work, error)
             if failed is None:
@@ -142,6 +144,17 @@ class Turns:
         if answer.pieces and following != held:
             self._outbox.push(row.conversation_id)
         return following
+
+    def _answer(self, held: HeldTurn, row: _TurnRow, work: Work, deadline: float) -> Answer:
+        if held.fence - row.failures > CLAIMS_AT_MOST:
+            raise Permanent("ends_workers")
+        try:
+            return self._answerer.answer(work, deadline=deadline)
+        except OutsideError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, the person is owed an ending: retried, then told
+            _log.exception("answer_crashed", turn=held.turn_id)
+            raise Transient("crash") from None
 
     def _failed(self, row: _TurnRow, work: Work, error: OutsideError) -> Answer | None:
         """The notice, when trying again is pointless or has taken too long; else None."""

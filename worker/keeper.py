@@ -41,7 +41,7 @@ class Keeper:
         duties: tuple[tuple[timedelta, Callable[[], object]], ...] = (
             (BEAT_EVERY, upkeep.beat),
             (TICK, self._push_due),
-            (TICK, self._fill_places),
+            (TICK, self._claim_when_freed),
             (SWEEP_EVERY, upkeep.release_lost),
             (SWEEP_EVERY, self._drain),
             (SWEEP_EVERY, outbox.take_reports),
@@ -90,6 +90,12 @@ class Keeper:
             if self._stop.wait(period.total_seconds()):
                 return
 
+    def _claim_when_freed(self) -> None:
+        """Under load a place must not stay empty until the next tick."""
+        self._fill_places()
+        while not self._stop.is_set() and self._pool.freed.wait(TICK.total_seconds()):
+            self._fill_places()
+
     def _fill_places(self) -> None:
         """Fills free places with turns that nobody holds."""
         while not self._stop.is_set():
@@ -97,6 +103,7 @@ class Keeper:
             while places < AT_ONCE and self._pool.reserve():
                 places += 1
             if not places:
+                self._pool.freed.clear()
                 return
             started = 0
             try:
@@ -107,6 +114,7 @@ class Keeper:
                 for _ in range(places - started):
                     self._pool.release()
             if started < places:
+                self._pool.caught_up()
                 return
 
     def _push_due(self) -> None:

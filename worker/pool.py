@@ -23,7 +23,10 @@ class TurnPool:
         self._threads = 0
         self._idle = 0
         self._closed = False
+        self._refused = False
         self._changed = threading.Condition()
+        self.freed = threading.Event()
+        """Set when a place comes free after one was asked for in vain: turns wait in Postgres then."""
         self._work: SimpleQueue[HeldTurn] = SimpleQueue()
 
     @property
@@ -42,6 +45,7 @@ class TurnPool:
         """Takes one free place, if there is one."""
         with self._changed:
             if self._closed or self._free == 0:
+                self._refused = True
                 return False
             self._free -= 1
             return True
@@ -51,6 +55,12 @@ class TurnPool:
         with self._changed:
             self._free += 1
             self._changed.notify_all()
+
+    def caught_up(self) -> None:
+        """Nothing waits any more: a place that comes free need not be told."""
+        with self._changed:
+            self._refused = False
+        self.freed.clear()
 
     def start(self, turn: HeldTurn) -> None:
         """Runs the turn on a place that was reserved; returns at once."""
@@ -86,3 +96,5 @@ class TurnPool:
                     self._idle += 1
                     self._free += 1
                     self._changed.notify_all()
+                    if self._refused:
+                        self.freed.set()

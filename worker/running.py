@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
+from prometheus_client import start_http_server
 
 from core.build_worker import WorkerParts, worker_parts
 from core.errors import Transient
@@ -44,6 +45,8 @@ def start() -> None:
     pool = TurnPool(parts.turns.run, size=parts.concurrency)
     keeper = Keeper(upkeep=parts.upkeep, turns=parts.turns, outbox=parts.outbox, eraser=parts.eraser, pool=pool)
     _running = Running(parts=parts, pool=pool, keeper=keeper)
+    if parts.metrics_port is not None:
+        start_http_server(parts.metrics_port)
     keeper.start()
     _log.info("worker_started", worker=str(parts.worker_id), turns_at_once=parts.concurrency)
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 import openai
+from prometheus_client import Counter
 from pydantic import BaseModel, Field, ValidationError
 
 from core.adapters.openai import client, post
@@ -13,6 +14,7 @@ from core.ports import Verdict
 
 MODEL: Final = "omni-moderation-latest"
 TIMEOUT: Final = timedelta(seconds=2)
+_UNCHECKED: Final = Counter("sisters_moderation_unchecked", "Texts that passed because moderation did not answer")
 
 
 class OpenAiModerator:
@@ -33,6 +35,7 @@ class OpenAiModerator:
             raw = post(self._client, "/moderations", {"model": MODEL, "input": asked}, timeout=TIMEOUT)
             answer = _Answer.model_validate_json(raw)
         except (OutsideError, openai.OpenAIError, ValidationError):
+            _UNCHECKED.inc()
             return Verdict(checked=False)
         flagged = {name for result in answer.results for name, hit in result.categories.items() if hit}
         return Verdict(

@@ -39,7 +39,8 @@ SELECT count(*) AS given, (SELECT count(*) FROM held) AS held FROM given;
 -- The conversation as the turn finds it. No row: the turn is no longer ours.
 SELECT t.id AS turn_id, t.conversation_id, t.failures, t.superseded, t.created_at AS waiting_since,
        c.person_id, c.channel, c.sender, c.recipient, c.profile_name, c.character, c.language, c.route_state,
-       c.last_message_at, c.welcomed_at, c.silenced_at, c.delete_asked_at, c.failure_notice_at, now() AS now
+       c.last_message_at, c.welcomed_at, c.silenced_at, c.delete_asked_at, c.failure_notice_at,
+       t.deadline_at - now() AS time_left, now() AS now
 FROM turns t
 JOIN conversations c ON c.id = t.conversation_id
 WHERE t.id = %(turn_id)s AND t.worker_id = %(worker_id)s AND t.claims = %(fence)s AND t.finished_at IS NULL;

@@ -133,6 +133,17 @@ def test_a_crash_of_our_own_gives_the_turn_back(bot: Bot) -> None:
     assert (turn["worker_id"], turn["failures"], turn["reason"]) == (None, 1, "crash")
 
 
+def test_a_turn_that_ends_every_worker_that_runs_it_is_given_up_with_a_notice(bot: Bot) -> None:
+    bot.slots.places = 0
+    bot.say("hello")
+    bot.change("UPDATE turns SET claims = 10")  # as if each claim had ended with its worker
+    for held in bot.turns.claim(1):
+        bot.turns.run(held)
+    (turn,) = bot.rows(TURNS)
+    assert (turn["outcome"], turn["reason"]) == ("failed", "ends_workers")
+    assert len(bot.channel.sent) == 1
+
+
 def test_a_worker_that_stops_hands_back_what_it_holds(bot: Bot) -> None:
     held: list[HeldTurn] = []
     bot.slots = RunsHere(held.append)
