@@ -20,6 +20,8 @@ _REASONING: Final = re.compile(r"gpt-[5-9]|o\d")
 _SAMPLING: Final = ("temperature", "top_p", "logprobs")
 _TOKENS_PER_MESSAGE: Final = 4
 
+_SOMEBODY_ELSE: Final = re.compile(r"\[[^\]\n]{1,80} answered: ")
+
 
 class Part(BaseModel):
     """One part of a message's content."""
@@ -141,10 +143,14 @@ class Chat:
 
 
 def _last_words(messages: list[Entry]) -> list[str]:
-    """Returns the user's texts at the end of the conversation, oldest first."""
+    """Returns the user's texts at the end of the conversation, oldest first.
+
+    A note such as "[Ana, one of your sisters, answered: ...]" tells what somebody else said: it ends them, as an answer
+    of one's own does.
+    """
     found: list[str] = []
     for message in reversed(messages):
-        if message.role != "user":
+        if message.role != "user" or _SOMEBODY_ELSE.match(message.plain()):
             break
         found.append(message.plain())
     return found[::-1]

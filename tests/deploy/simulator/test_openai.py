@@ -56,6 +56,13 @@ def test_long_and_many_texts_are_taken_up_in_short(world: World):
     assert "4 more before that" in text
 
 
+def test_what_somebody_else_said_is_not_taken_for_the_users_words(world: World):
+    text = said(chat(world, "asked before", "[Yuri, one of your sisters, answered: a book]", "and a song?"))
+    assert "“and a song?”" in text
+    assert "asked before" not in text
+    assert "a book" not in text
+
+
 def test_a_token_limit_cuts_the_answer_and_says_so(world: World):
     answer = chat(world, "hello", max_completion_tokens=5)
     assert answer.choices[0].finish_reason == "length"
