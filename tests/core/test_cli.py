@@ -1,0 +1,105 @@
+"""The command as an operator types it: exit codes, problems all at once, JSON lines."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import SOMEBODY, Bot
+
+SISTERS = str(Path(sys.executable).parent / "sisters")
+
+
+def sisters(
+    *arguments: str, given: str | None = None, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    bare = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return subprocess.run(
+        [SISTERS, *arguments],
+        input=given,
+        env=bare | (environment or {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("webhook", ["PUBLIC_URL", "REDIS_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_WHATSAPP_NUMBER"]),
+        ("worker", ["DATABASE_URL", "LLM_PROVIDERS", "PUBLIC_URL", "REDIS_URL", "TWILIO_ACCOUNT_SID"]),
+        ("beat", ["REDIS_URL"]),
+        ("migrate", ["DATABASE_URL"]),
+    ],
+)
+def test_a_process_without_configuration_names_every_missing_value_and_exits_2(command: str, names: list[str]) -> None:
+    done = sisters(command)
+    assert done.returncode == 2
+    told = [line.split(":")[0] for line in done.stderr.splitlines()]
+    assert [name for name in names if name not in told] == []
+    assert told == sorted(told)
+
+
+def test_a_broken_cast_is_told_beside_a_broken_environment(tmp_path: Path) -> None:
+    done = sisters("worker", environment={"PROMPTS_DIR": str(tmp_path / "nothing")})
+    assert done.returncode == 2
+    assert "no such directory of prompts" in done.stderr
+    assert "REDIS_URL: missing" in done.stderr
+
+
+def test_a_wrong_secret_is_not_repeated() -> None:
+    done = sisters("migrate", environment={"DATABASE_URL": "postgresql://me:hunter2@[broken"})
+    assert done.returncode == 2
+    assert "hunter2" not in done.stderr
+
+
+def test_wrong_usage_exits_2() -> None:
+    assert sisters("route").returncode == 2
+    assert sisters("dance").returncode == 2
+
+
+def test_route_explains_with_no_environment_at_all() -> None:
+    done = sisters("route", "Who knows about music?")
+    assert done.returncode == 0
+    assert "kasho" in done.stdout
+    assert "music" in done.stdout
+
+
+def test_a_batch_answers_line_by_line_and_says_at_the_end_that_one_could_not_be_read() -> None:
+    lines = [
+        '{"text": "who knows about comics?", "current": "botan"}',
+        "not json",
+        '{"text": "thanks!", "current": "yuri", "idle_s": 5}',
+    ]
+    done = sisters("route", "--batch", given="\n".join(lines) + "\n")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer.get("character") for answer in answers] == ["yuri", None, "yuri"]
+    assert "error" in answers[1]
+    assert answers[2]["tier"] == "stay"
+    assert done.returncode == 1
+
+
+def test_migrate_says_what_it_did(empty_database_url: str) -> None:
+    first = sisters("migrate", environment={"DATABASE_URL": empty_database_url})
+    assert (first.returncode, "0001_" in first.stdout) == (0, True)
+    second = sisters("migrate", environment={"DATABASE_URL": empty_database_url})
+    assert (second.returncode, second.stdout) == (0, "nothing to apply\n")
+
+
+def test_forget_erases_a_person_and_says_no_to_a_stranger(bot: Bot) -> None:
+    bot.say("hello")
+    environment = {"DATABASE_URL": bot.database_url, "REDIS_URL": bot.redis_url}
+    assert sisters("forget", "+490000", environment=environment).returncode == 1
+    assert sisters("forget", SOMEBODY, environment=environment).returncode == 0
+    assert bot.rows("SELECT * FROM messages") == []
+
+
+def test_a_database_that_is_away_is_waited_for_and_then_told() -> None:
+    done = sisters("migrate", "--wait", "0.1", environment={"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"})
+    assert done.returncode == 1
+    assert "not reachable" in done.stderr
