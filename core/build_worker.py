@@ -1,6 +1,7 @@
 """Makes the parts of a worker, and of the operator's commands, out of the environment; knows the concrete classes."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
@@ -43,6 +44,8 @@ STATUS_PATH: Final = "/whatsapp/status#rc=3&rp=5xx,ct,rt&ct=2000&rt=4000&tt=1500
 
 Source: Twilio docs as of 2026-11.
 """
+SENDERS: Final = 16
+"""Threads of one worker that send what no turn is waiting for: later pieces, retries, look-ups."""
 DATABASE_CONNECTIONS: Final = 16
 """Of one worker: a turn holds one for milliseconds at its beginning and its end, none while it thinks."""
 
@@ -130,7 +133,10 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         presence=presence,
     )
     intake = Intake(store=store, inboxes=box, cast=read.cast, worker_id=worker_id, turn_deadline=read.turn.deadline)
-    outbox = Outbox(store=store, inboxes=box, channels={TWILIO: channel}, worker_id=worker_id, settings=read.turn)
+    senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="sender")
+    outbox = Outbox(
+        store=store, inboxes=box, channels={TWILIO: channel}, worker_id=worker_id, settings=read.turn, senders=senders
+    )
     return WorkerParts(
         worker_id=worker_id,
         concurrency=concurrency,
@@ -140,10 +146,10 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         intake=intake,
         turns=Turns(store=store, answerer=answerer, outbox=outbox, worker_id=worker_id, settings=read.turn),
         outbox=outbox,
-        upkeep=Upkeep(store=store, inboxes=box, intake=intake, worker_id=worker_id),
+        upkeep=Upkeep(store=Store(read.database, connections=2), inboxes=box, intake=intake, worker_id=worker_id),
         eraser=Eraser(store=store, inboxes=box),
         presence=presence,
-        clients=(llm, moderator, channel),
+        clients=(outbox, llm, moderator, channel),
     )
 
 
@@ -176,6 +182,10 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
         router = router_of(prompts, cast)
     except ConfigurationError as error:
         raise ConfigurationError(sorted({*environment.problems, *error.problems})) from None
+    if llm.timeout >= turn.deadline:
+        environment.problems.append(
+            "TURN_DEADLINE_S: should be more than LLM_TIMEOUT_S; a turn asks the LLM up to twice"
+        )
     environment.check()
     return _WorkerEnvironment(
         database=database,

@@ -34,16 +34,15 @@ class Eraser:
     def forget(self, name: str) -> bool:
         """Erases a person named by an address or by our own number for them; returns whether there was one.
 
-        Raises: Transient when Postgres or Redis is away: nothing is erased then, and it is to be repeated.
+        Raises: Transient when Postgres or Redis is away: the rows stand then, and it is to be repeated.
         """
         with self._store.transaction() as transaction:
-            person_id = transaction.value("person_of", name=name)
-            if person_id is None:
-                return False
-            ids: Sequence[str] = transaction.values("ids_of_person", person_id=person_id)
-            _erase(transaction, person_id)
-            self._inboxes.forget(ids)
-        return True
+            people = transaction.values("people_called", name=name)
+            for person_id in people:
+                ids: Sequence[str] = transaction.values("ids_of_person", person_id=person_id)
+                _erase(transaction, person_id)
+                self._inboxes.forget(ids)
+        return bool(people)
 
 
 def _erase(transaction: Transaction, person_id: int) -> None:

@@ -137,7 +137,7 @@ class Intake:
             "channel": messages[0].channel,
             "provider_ids": [m.provider_id for m in messages],
             "texts": [_clean(m.text) for m in messages],
-            "commands": [None if _attachments(m) else self._cast.command(m.text) for m in messages],
+            "commands": [None if m.media or m.location else self._cast.command(m.text) for m in messages],
             "attachments": [_attachments(m) for m in messages],
             "quoted_ids": [m.quoted_id or None for m in messages],
             "lates": [m.late for m in messages],

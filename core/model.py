@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 WIRE_VERSION: Final = 1
 """Version of everything we put into Redis. A worker reads its own and older ones; see `Unreadable`."""
+
+
+LONGEST_ID: Final = 512
+"""In characters; real ones have up to about 160. What is longer than an index entry may be could never be stored."""
+Id = Annotated[str, Field(max_length=LONGEST_ID)]
 
 
 class Unreadable(ValueError):
@@ -49,18 +54,18 @@ class InboundMessage:
     """
 
     channel: str
-    provider_id: str
-    sender: str
-    recipient: str
+    provider_id: Id
+    sender: Id
+    recipient: Id
     received_at: datetime
     text: str = ""
-    external_id: str = ""
-    parent_external_id: str = ""
+    external_id: Id = ""
+    parent_external_id: Id = ""
     profile_name: str = ""
     media: tuple[Media, ...] = ()
     location: Location | None = None
     button: Button | None = None
-    quoted_id: str = ""
+    quoted_id: Id = ""
     late: bool = False
     """True when the provider itself delivered it late (catch-up), which exempts it from the order at the door."""
     version: int = WIRE_VERSION
@@ -76,11 +81,11 @@ class StatusReport:
     """What the provider says became of one delivery. `delivery_id` is ours, from the callback URL (0: absent)."""
 
     channel: str
-    provider_id: str
-    status: str
+    provider_id: Id
+    status: Id
     received_at: datetime
     delivery_id: int = 0
-    error_code: str = ""
+    error_code: Id = ""
     version: int = WIRE_VERSION
 
 

@@ -1,11 +1,13 @@
 """The outbox: sends each stored delivery once and in sequence, and finds out what became of a doubtful one."""
 
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import structlog
@@ -31,6 +33,7 @@ RESEND_AT_MOST: Final = 1
 REPORTS_AT_ONCE: Final = 200
 _FAILED_RANK: Final = 9
 
+_Given = TypeVar("_Given")
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -84,7 +87,12 @@ class Outbox:
         channels: Mapping[str, Channel],
         worker_id: UUID,
         settings: TurnSettings,
+        senders: Executor,
     ) -> None:
+        """`senders` are the threads on which calls are made that nobody waits for."""
+        self._senders = senders
+        self._pushing: set[int] = set()
+        self._lock = threading.Lock()
         self._store = store
         self._inboxes = inboxes
         self._channels = channels
@@ -99,9 +107,9 @@ class Outbox:
 
     def claim(self, conversation_id: int) -> tuple[Claim, float] | None:
         """Takes the next delivery if it may go now; with it the moment on our own clock before the claim was made."""
-        asked = time.monotonic()
         try:
             with self._store.transaction() as transaction:
+                asked = time.monotonic()  # after the wait for a connection, which is no freeze
                 claim = transaction.one(
                     Claim,
                     "claim_delivery",
@@ -143,6 +151,35 @@ class Outbox:
         log.info("sent", sid=provider_id)
         return True  # the next claim decides whether the pause is over
 
+    def close(self) -> None:
+        """Takes nothing more to send; calls that are being made are not waited for: their rows tell others."""
+        self._senders.shutdown(wait=False, cancel_futures=True)
+
+    def push_soon(self, conversation_id: int) -> None:
+        """As `push`, on a thread of the senders: reports, sweeps and turns never wait for a call to the provider."""
+        with self._lock:
+            if conversation_id in self._pushing:
+                return  # what that one does not see, the sweep does
+            self._pushing.add(conversation_id)
+        try:
+            self._senders.submit(self._guarded, self._push_marked, conversation_id)
+        except RuntimeError:  # closed: the row waits for another worker
+            self._pushing.discard(conversation_id)
+
+    def _push_marked(self, conversation_id: int) -> None:
+        try:
+            self.push(conversation_id)
+        finally:
+            with self._lock:
+                self._pushing.discard(conversation_id)
+
+    def _guarded(self, step: Callable[[_Given], None], given: _Given) -> None:
+        """Nobody asks for a sender's result: what goes wrong is logged, and the row tells the sweep."""
+        try:
+            step(given)
+        except Exception:  # noqa: BLE001
+            _log.exception("sender_failed")
+
     def due(self, limit: int) -> Sequence[int]:
         """Returns conversations whose next delivery may go now. Raises: Transient."""
         with self._store.transaction() as transaction:
@@ -153,7 +190,7 @@ class Outbox:
         with self._store.transaction() as transaction:
             doubts = transaction.all(_Doubt, "claim_unknown", limit=limit)
         for doubt in doubts:
-            self._look_up(doubt)
+            self._senders.submit(self._guarded, self._look_up, doubt)
         return len(doubts)
 
     def take_reports(self) -> int:
@@ -177,7 +214,7 @@ class Outbox:
             taken += len(entries)
             left = self._inboxes.remove_reports(entries)
             for conversation_id in sorted(freed):
-                self.push(conversation_id)
+                self.push_soon(conversation_id)
             if left == 0:
                 break
         return taken
@@ -197,7 +234,8 @@ class Outbox:
         if given_up(claim.failures, age=claim.age, max_age=self._settings.retry_max_age):
             self._fail(claim, code)
             return True
-        wait = backoff(claim.failures, after=error.after, random=self._random)
+        left = self._settings.retry_max_age - claim.age
+        wait = backoff(claim.failures, after=error.after, left=left, random=self._random)
         _log.info("send_again", delivery=claim.delivery_id, reason=error.reason, code=error.code)
         return self._settle("retry_delivery", claim, code=code, wait=wait)
 
@@ -213,7 +251,10 @@ class Outbox:
             provider_id = self._find(doubt)
         except OutsideError as error:
             _log.warning("look_up_failed", delivery=doubt.delivery_id, reason=error.reason, code=error.code)
-            self._settle("look_again", doubt, wait=LOOK_AFTER[0])
+            if doubt.doubted_for > self._settings.retry_max_age:
+                self._fail(doubt, "unseen")
+            else:
+                self._settle("look_again", doubt, wait=LOOK_AFTER[0])
             return
         if provider_id is not None:
             _log.info("doubt_found", delivery=doubt.delivery_id, sid=provider_id)

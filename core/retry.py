@@ -10,10 +10,14 @@ ATTEMPTS_AT_MOST: Final = 50
 """Every retry is bounded twice: by this count, and by RETRY_MAX_AGE_S."""
 
 
-def backoff(failures: int, *, after: timedelta | None, random: Random) -> timedelta:
-    """Returns how long to wait after that many failures (0: the first): doubling, jittered, never less than `after`."""
+def backoff(failures: int, *, after: timedelta | None, left: timedelta, random: Random) -> timedelta:
+    """Returns how long to wait after that many failures (0: the first): doubling, jittered, not less than `after`.
+
+    `left` is what is left of the greatest age: a vendor who asks for hours must not put off the notice that is due.
+    """
     full = min(TO, FROM * 2 ** min(failures, 16))
-    return max(full * (0.5 + random.random() / 2), after or timedelta(0))
+    wait = max(full * (0.5 + random.random() / 2), after or timedelta(0))
+    return max(min(wait, left + timedelta(seconds=1)), timedelta(0))
 
 
 def given_up(failures: int, *, age: timedelta, max_age: timedelta) -> bool:

@@ -148,7 +148,15 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
 
 def _conninfo(settings: DatabaseSettings) -> str:
     """Adds our timeouts; PgBouncer in transaction mode refuses startup options, so there the role must carry them."""
-    timeouts = {"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "sisters"}
+    timeouts: dict[str, Any] = {
+        "connect_timeout": _CONNECT_TIMEOUT_S,
+        "application_name": "sisters",
+        # A host that vanishes says nothing: without these its connections would be held for a quarter of an hour.
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
     if not settings.pooler:
         limit = int(STATEMENT_TIMEOUT.total_seconds() * 1000)
         options = f"-c statement_timeout={limit} -c lock_timeout={limit} -c idle_in_transaction_session_timeout={limit}"

@@ -24,8 +24,9 @@ MESSAGES_PER_TURN: Final = 100
 HISTORY_MESSAGES: Final = 20
 CLAIMS_AT_MOST: Final = 10
 """A turn claimed so often without ending, or saying why not, is taken to end the workers that run it."""
-CRASH_COUNTS_AS: Final = 4
-"""A crash of our own waits like the fifth failure in a row: it is hardly over in a second."""
+CRASH_WAITS: Final = timedelta(seconds=10)
+"""At least so long after a crash of our own: it is hardly over in a second."""
+UNRUN_AFTER: Final = timedelta(seconds=5)
 NOTICE_AGAIN_AFTER: Final = timedelta(hours=1)
 """A failure notice covers what fails after it, for as long as this."""
 
@@ -85,6 +86,8 @@ class Turns:
         self._worker_id = worker_id
         self._settings = settings
         self._random = Random()  # noqa: S311 - jitter, no secret
+        self._running: set[int] = set()
+        """Ids of the turns that a thread of ours runs; adding and discarding are atomic."""
 
     def claim(self, limit: int) -> Sequence[HeldTurn]:
         """Takes up to that many turns that nobody holds, oldest first. Raises: Transient."""
@@ -98,14 +101,16 @@ class Turns:
             )
 
     def run(self, turn: HeldTurn) -> None:
-        """Answers the turn, and those that follow it in the same conversation; sends what it stored.
+        """Answers the turn, and those that follow it in the same conversation; has sent what it stored.
 
-        Never raises: what fails is given back as a row, and what cannot even be given back is taken over by
-        whoever sees that the turn's deadline has passed.
+        Never raises: what fails is given back as a row; what cannot even be given back, Postgres being away, is found
+        by `release_unrun`.
         """
         held: HeldTurn | None = turn
         while held is not None:
-            log = _log.bind(turn=held.turn_id, conversation=held.conversation_id)
+            turn_id = held.turn_id
+            log = _log.bind(turn=turn_id, conversation=held.conversation_id)
+            self._running.add(turn_id)
             try:
                 held = self._run_once(held)
             except TurnLost:
@@ -116,8 +121,20 @@ class Turns:
                 return
             except Exception:
                 log.exception("turn_crashed")
-                self._give_back(held, "crash")
+                self._after_crash(held)
                 return
+            finally:
+                self._running.discard(turn_id)
+
+    def release_unrun(self) -> int:
+        """Frees turns that are ours by their row and that no thread of ours runs; returns how many. Raises: Transient.
+
+        A commit whose answer was lost, an interruption by an outage: without this they would wait for their deadline.
+        """
+        with self._store.transaction() as transaction:
+            return transaction.run(
+                "release_unrun", worker_id=self._worker_id, running=list(self._running), grace=UNRUN_AFTER
+            )
 
     def hand_back(self) -> int:
         """Gives back every turn of this worker, for others to take at once; returns how many. Raises: Transient."""
@@ -136,13 +153,14 @@ class Turns:
         except (Transient, Permanent) as error:
             failed = self._failed(row, work, error)
             if failed is None:
-                wait = backoff(row.failures, after=getattr(error, "after", None), random=self._random)
-                self._postpone(held, error.reason, wait)
+                self._postpone(held, error.reason, self._wait(row, error))
                 return None
             answer = failed
         following = self._store_answer(held, row, work, answer)
-        if answer.pieces and following != held:
+        if answer.pieces and following is None:
             self._outbox.push(row.conversation_id)
+        elif answer.pieces and following != held:
+            self._outbox.push_soon(row.conversation_id)  # the next turn may think meanwhile
         return following
 
     def _answer(self, held: HeldTurn, row: _TurnRow, work: Work, deadline: float) -> Answer:
@@ -240,12 +258,25 @@ class Turns:
             transaction.run("postpone_turn", **self._fence(held), reason=reason, wait=wait)
         _log.info("turn_postponed", turn=held.turn_id, reason=reason, wait_s=round(wait.total_seconds(), 1))
 
-    def _give_back(self, held: HeldTurn, reason: str) -> None:
-        """After a crash of our own: another attempt later, as for any failure."""
+    def _wait(self, row: _TurnRow, error: OutsideError) -> timedelta:
+        """How long until the next attempt; never past the age at which the person is told."""
+        left = self._settings.retry_max_age - (row.now - row.waiting_since)
+        return backoff(row.failures, after=getattr(error, "after", None), left=left, random=self._random)
+
+    def _after_crash(self, held: HeldTurn) -> None:
+        """A crash of our own ends as any failure does: another attempt later, and after the bounds the notice."""
         try:
-            self._postpone(held, reason, backoff(CRASH_COUNTS_AS, after=None, random=self._random))
-        except OutsideError as error:
-            _log.warning("turn_not_given_back", turn=held.turn_id, reason=error.reason)
+            row, work = self._read(held)
+            crash = Transient("crash", after=CRASH_WAITS)
+            failed = self._failed(row, work, crash)
+            if failed is None:
+                self._postpone(held, crash.reason, self._wait(row, crash))
+            elif self._store_answer(held, row, work, failed) is None and failed.pieces:
+                self._outbox.push(row.conversation_id)
+        except (OutsideError, TurnLost) as error:
+            _log.warning("turn_not_given_back", turn=held.turn_id, reason=str(error))
+        except Exception:  # noqa: BLE001 - logged; its deadline frees it, and its claims are counted
+            _log.exception("turn_not_given_back", turn=held.turn_id)
 
     def _fence(self, held: HeldTurn) -> Mapping[str, Any]:
         return {"turn_id": held.turn_id, "fence": held.fence, "worker_id": self._worker_id}

@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 
 from core import __version__
+from core.errors import Transient
 from core.intake import Intake, Slots
 from core.ports import Inboxes
 from core.store import Store
@@ -47,7 +48,6 @@ class Upkeep:
 
     def beat(self) -> None:
         """Shows a sign of life. Raises: Transient, and then this worker does not judge others for a while."""
-        asked = self._clock()
         try:
             with self._store.transaction() as transaction:
                 transaction.run(
@@ -60,9 +60,10 @@ class Upkeep:
         except BaseException:
             self._steady_since = None
             raise
-        if self._steady_since is None or asked - self._last_beat > SILENT_AFTER.total_seconds():
-            self._steady_since = asked
-        self._last_beat = asked
+        seen = self._clock()
+        if self._steady_since is None or seen - self._last_beat > SILENT_AFTER.total_seconds():
+            self._steady_since = seen
+        self._last_beat = seen
 
     def leave(self) -> None:
         """Says that this worker is gone: what it still holds is free at once. Raises: Transient."""
@@ -87,5 +88,17 @@ class Upkeep:
 
     def drain_stale_inboxes(self, slots: Slots) -> int:
         """Stores what waits in inboxes that nobody drains; returns how many messages. Raises: Transient."""
-        persons = self._inboxes.waiting(older_than=INBOX_STALE_AFTER, limit=INBOXES_AT_ONCE)
-        return sum(self._intake.drain(person, slots) for person in persons)
+        stored = 0
+        while persons := self._inboxes.waiting(older_than=INBOX_STALE_AFTER, limit=INBOXES_AT_ONCE):
+            failed = 0
+            for person in persons:
+                try:
+                    stored += self._intake.drain(person, slots)
+                except Transient:
+                    raise
+                except Exception:  # noqa: BLE001 - one inbox that cannot be stored must not stop all others
+                    _log.exception("inbox_not_stored")
+                    failed += 1
+            if failed or len(persons) < INBOXES_AT_ONCE:
+                break
+        return stored

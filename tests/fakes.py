@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -103,6 +104,7 @@ class FakeChannel:
 
     outcomes: list[Exception | None] = field(default_factory=list[Exception | None])
     accepts_before_failing: bool = False
+    look_up_fails: Exception | None = None
     meanwhile: Callable[[], None] = lambda: None
     sent: list[Outgoing] = field(default_factory=list[Outgoing])
     log: list[ProviderMessage] = field(default_factory=list[ProviderMessage])
@@ -121,6 +123,8 @@ class FakeChannel:
         raise outcome
 
     def recent_to(self, recipient: str, *, limit: int) -> Sequence[ProviderMessage]:
+        if self.look_up_fails is not None:
+            raise self.look_up_fails
         return [message for message in self.log if message.recipient == recipient][:limit]
 
     def show_typing(self, provider_id: str) -> None:
@@ -142,6 +146,15 @@ class FakeChannel:
             error_code="",
             created_at=datetime.now(UTC),
         )
+
+
+class AtOnce(Executor):
+    """Senders that send on the caller's thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
 
 
 class RunsHere:
@@ -192,6 +205,7 @@ class Bot:
             channels={"twilio": self.channel},
             worker_id=self.worker_id,
             settings=self.settings,
+            senders=AtOnce(),
         )
         self.turns = Turns(
             store=self.store, answerer=answerer, outbox=self.outbox, worker_id=self.worker_id, settings=self.settings

@@ -9,7 +9,7 @@ import structlog
 from flask import Blueprint, Response, request
 
 from core.config import TwilioSettings
-from core.model import Button, InboundMessage, Location, Media, StatusReport
+from core.model import LONGEST_ID, Button, InboundMessage, Location, Media, StatusReport
 from core.ports import Door
 from webhook.limits import Refusal, read_form_body
 from webhook.metrics import ACK_SECONDS, MESSAGES, REFUSALS, REPORTS
@@ -21,6 +21,15 @@ _MEDIA_LIMIT: Final = 10
 """Attachments of one message. Source: Twilio docs as of 2026-11 (WhatsApp has 0 or 1, others up to 10)."""
 _BIGINT_DIGITS: Final = 18
 
+_IDS: Final = (
+    "MessageSid",
+    "From",
+    "ExternalUserId",
+    "ParentExternalUserId",
+    "OriginalRepliedMessageSid",
+    "MessageStatus",
+    "ErrorCode",
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -122,12 +131,16 @@ def _why_no_message(form: Form, our_number: str) -> str:
         return "no_message_sid"
     if not form.first("From").strip():
         return "no_sender"
+    if any(len(form.first(name)) > LONGEST_ID for name in _IDS):
+        return "id_too_long"
     return "" if form.first("To") == our_number else "not_our_number"
 
 
 def _why_no_report(form: Form) -> str:
     if not form.first("MessageStatus"):
         return "message_at_status_url" if "Body" in form else "no_status"
+    if any(len(form.first(name)) > LONGEST_ID for name in _IDS):
+        return "id_too_long"
     return "" if form.first("MessageSid").strip() else "no_message_sid"
 
 

@@ -56,7 +56,11 @@ def _keep_our_logging(**_: Any) -> None:
 
 @signals.worker_init.connect
 def _start(**_: Any) -> None:
-    running.start()
+    try:
+        running.start()
+    except BaseException:  # Celery would swallow it and go on as a worker without parts
+        logging.getLogger(__name__).exception("worker_not_started")
+        os._exit(1)
 
 
 @signals.worker_shutting_down.connect

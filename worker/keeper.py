@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Final
 
@@ -17,7 +16,6 @@ from worker.pool import TurnPool
 
 TICK: Final = timedelta(milliseconds=500)
 SWEEP_EVERY: Final = timedelta(seconds=1)
-SENDERS: Final = 8
 AT_ONCE: Final = 50
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -34,15 +32,13 @@ class Keeper:
         self._turns = turns
         self._outbox = outbox
         self._pool = pool
-        self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="sender")
-        self._pushing: set[int] = set()
-        self._lock = threading.Lock()
         self._stop = threading.Event()
         duties: tuple[tuple[timedelta, Callable[[], object]], ...] = (
             (BEAT_EVERY, upkeep.beat),
             (TICK, self._push_due),
             (TICK, self._claim_when_freed),
             (SWEEP_EVERY, upkeep.release_lost),
+            (SWEEP_EVERY, turns.release_unrun),
             (SWEEP_EVERY, self._drain),
             (SWEEP_EVERY, outbox.take_reports),
             (SWEEP_EVERY, self._find_out),
@@ -59,11 +55,9 @@ class Keeper:
             thread.start()
 
     def stop(self) -> None:
-        """Stops them; calls that are being made are waited for, for 15 s in all."""
+        """Stops them after what they are doing; as daemons they hold up no exit."""
         self._stop.set()
-        for thread in self._threads:
-            thread.join(timeout=15 / len(self._threads))
-        self._senders.shutdown(wait=True, cancel_futures=True)
+        self._pool.freed.set()
 
     def sweep(self) -> None:
         """One round of every sweep on the caller's thread: what the timer asks for."""
@@ -82,7 +76,9 @@ class Keeper:
                     log.warning("step_waits", reason=error.reason, code=error.code)
                 down = True
             except Exception:
-                log.exception("step_failed")
+                if not down:
+                    log.exception("step_failed")
+                down = True
             else:
                 if down:
                     log.info("step_works_again")
@@ -103,7 +99,7 @@ class Keeper:
             while places < AT_ONCE and self._pool.reserve():
                 places += 1
             if not places:
-                self._pool.freed.clear()
+                self._pool.freed.clear()  # set again by the next place that comes free
                 return
             started = 0
             try:
@@ -119,20 +115,7 @@ class Keeper:
 
     def _push_due(self) -> None:
         for conversation_id in self._outbox.due(AT_ONCE):
-            with self._lock:
-                if conversation_id in self._pushing:
-                    continue
-                self._pushing.add(conversation_id)
-            self._senders.submit(self._push, conversation_id)
-
-    def _push(self, conversation_id: int) -> None:
-        try:
-            self._outbox.push(conversation_id)
-        except Exception:  # noqa: BLE001 - logged; nobody asks for this future's result
-            _log.exception("push_failed", conversation=conversation_id)
-        finally:
-            with self._lock:
-                self._pushing.discard(conversation_id)
+            self._outbox.push_soon(conversation_id)
 
     def _drain(self) -> None:
         self._upkeep.drain_stale_inboxes(self._pool)

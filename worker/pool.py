@@ -29,18 +29,6 @@ class TurnPool:
         """Set when a place comes free after one was asked for in vain: turns wait in Postgres then."""
         self._work: SimpleQueue[HeldTurn] = SimpleQueue()
 
-    @property
-    def free(self) -> int:
-        """How many more turns may be claimed now; 0 once the pool is closed."""
-        with self._changed:
-            return 0 if self._closed else self._free
-
-    @property
-    def busy(self) -> int:
-        """How many turns run or are about to."""
-        with self._changed:
-            return self._size - self._free
-
     def reserve(self) -> bool:
         """Takes one free place, if there is one."""
         with self._changed:
@@ -53,14 +41,13 @@ class TurnPool:
     def release(self) -> None:
         """Gives back a place."""
         with self._changed:
-            self._free += 1
-            self._changed.notify_all()
+            self._release()
 
     def caught_up(self) -> None:
         """Nothing waits any more: a place that comes free need not be told."""
         with self._changed:
             self._refused = False
-        self.freed.clear()
+            self.freed.clear()
 
     def start(self, turn: HeldTurn) -> None:
         """Runs the turn on a place that was reserved; returns at once."""
@@ -70,7 +57,12 @@ class TurnPool:
             else:
                 self._threads += 1
                 name = f"turn-{self._threads}"
-                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                try:
+                    threading.Thread(target=self._serve, name=name, daemon=True).start()
+                except RuntimeError:  # no more threads to be had: the turn's row frees itself, the place stays good
+                    _log.error("no_thread", turn=turn.turn_id)
+                    self._release()
+                    return
         self._work.put(turn)
 
     def close(self) -> None:
@@ -94,7 +86,10 @@ class TurnPool:
             finally:
                 with self._changed:
                     self._idle += 1
-                    self._free += 1
-                    self._changed.notify_all()
-                    if self._refused:
-                        self.freed.set()
+                    self._release()
+
+    def _release(self) -> None:
+        self._free += 1
+        self._changed.notify_all()
+        if self._refused:
+            self.freed.set()

@@ -1,6 +1,9 @@
 """What runs in one worker process beside Celery: made when the worker starts, finished or handed back when it stops."""
 
+import logging
 import os
+import sys
+import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -14,7 +17,9 @@ from worker.keeper import Keeper
 from worker.pool import TurnPool
 
 FINISH_MARGIN: Final = timedelta(seconds=5)
-"""On SIGTERM turns may end within LLM_TIMEOUT_S and this; what has not is handed back. Below the promised 10 s."""
+"""On SIGTERM turns may end within LLM_TIMEOUT_S and this; what has not is handed back."""
+LEAVES_AFTER: Final = timedelta(seconds=9)
+"""LLM_TIMEOUT_S and this after SIGTERM the process is gone, whatever hangs. Below the promised 10 s."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -45,16 +50,21 @@ def start() -> None:
     pool = TurnPool(parts.turns.run, size=parts.concurrency)
     keeper = Keeper(upkeep=parts.upkeep, turns=parts.turns, outbox=parts.outbox, eraser=parts.eraser, pool=pool)
     _running = Running(parts=parts, pool=pool, keeper=keeper)
-    if parts.metrics_port is not None:
-        start_http_server(parts.metrics_port)
     keeper.start()
     _log.info("worker_started", worker=str(parts.worker_id), turns_at_once=parts.concurrency)
+    if parts.metrics_port is not None:
+        _serve_metrics(parts.metrics_port)
 
 
 def take_no_more() -> None:
-    """Claims no further turn; the running ones go on."""
-    if _running is not None:
-        _running.pool.close()
+    """Claims no further turn; the running ones go on. From now on there is an end, whatever hangs."""
+    if _running is None:
+        return
+    _running.pool.close()
+    patience = _running.parts.llm_timeout + LEAVES_AFTER
+    timer = threading.Timer(patience.total_seconds(), _leave)
+    timer.daemon = True
+    timer.start()
 
 
 def stop() -> None:
@@ -70,4 +80,19 @@ def stop() -> None:
     except Transient as error:
         _log.warning("not_handed_back", reason=error.reason, code=error.code)
     _log.info("worker_stopped", all_ended=ended, handed_back=handed_back)
-    running.parts.close()
+    _leave()
+
+
+def _leave() -> None:
+    """Ends the process at once: a call that hangs has a row that tells others, a clean-up has nothing to add."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _serve_metrics(port: int) -> None:
+    """Metrics are worth having, not worth failing for: a second worker on a host may find the port taken."""
+    try:
+        start_http_server(port, addr=os.environ.get("HOST", "127.0.0.1"))
+    except OSError as error:
+        _log.error("metrics_not_served", port=port, errno=error.errno)

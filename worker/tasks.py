@@ -17,7 +17,7 @@ def wake(person: str) -> None:
     try:
         worker.parts.intake.drain(person, worker.pool)
     except Transient as error:  # it stays in the inbox; the sweep comes by every second
-        _log.info("wake_waits", person=person, reason=error.reason, code=error.code)
+        _log.info("wake_waits", reason=error.reason, code=error.code)  # a person key is an address to who can guess
 
 
 @app.task(name=REPORTS)

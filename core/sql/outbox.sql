@@ -6,8 +6,7 @@ WHERE d.id = (
     SELECT h.id FROM deliveries h
     WHERE h.conversation_id = %(conversation_id)s AND h.state IN ('waiting', 'sending', 'unknown')
     ORDER BY h.id
-    LIMIT 1
-    FOR UPDATE SKIP LOCKED)
+    LIMIT 1)  -- unlocked on purpose: to skip a head that is being changed would let the next piece overtake it
   AND d.state = 'waiting' AND d.next_attempt_at <= now()
   AND NOT EXISTS (
     SELECT FROM deliveries p
@@ -32,10 +31,11 @@ ORDER BY d.next_attempt_at
 LIMIT %(limit)s;
 
 -- name: accept_delivery
--- The provider took it. Fenced by the attempt: who lost the claim changes nothing.
+-- The provider took it. Fenced by the attempt: who lost the claim changes nothing. While nobody has claimed it anew
+-- ('waiting' for its resend, with the same number) the id in hand still counts.
 UPDATE deliveries
 SET state = 'accepted', provider_id = %(provider_id)s, accepted_at = now(), worker_id = NULL, unknown_since = NULL
-WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state IN ('sending', 'unknown');
+WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state IN ('sending', 'unknown', 'waiting');
 
 -- name: retry_delivery
 UPDATE deliveries
@@ -60,7 +60,7 @@ WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state = 'sending';
 UPDATE deliveries d
 SET state = 'unknown', worker_id = NULL, unknown_since = coalesce(unknown_since, now()), lookups = 0, next_attempt_at = now()
 WHERE d.state = 'sending'
-  AND (d.claimed_at < now() - interval '60 seconds' OR NOT EXISTS (
+  AND (d.claimed_at < now() - interval '20 seconds' OR NOT EXISTS (
         SELECT FROM workers w WHERE w.id = d.worker_id AND w.beat_at > now() - %(silence)s::interval));
 
 -- name: claim_unknown

@@ -33,12 +33,11 @@ SET sender = excluded.sender,
     updated_at = now()
 RETURNING id;
 
--- name: person_of
--- The person behind one id, as an operator types it: an address with or without its prefix, or a person's number.
+-- name: people_called
+-- Everybody behind one id, as an operator types it: an address with or without its prefix, or our number for them.
 SELECT person_id AS id FROM identities WHERE value IN (%(name)s, 'whatsapp:' || %(name)s)
 UNION
-SELECT id FROM people WHERE id::text = %(name)s
-LIMIT 1;
+SELECT id FROM people WHERE id::text = %(name)s;
 
 -- name: ids_of_person
 SELECT value FROM identities WHERE person_id = %(person_id)s;
@@ -57,12 +56,14 @@ DELETE FROM identities WHERE person_id IN (SELECT id FROM marked) RETURNING valu
 SELECT p.id
 FROM people p
 WHERE p.erase_requested_at IS NOT NULL
-  AND (p.erase_requested_at < now() - interval '10 minutes' OR NOT EXISTS (
-        SELECT FROM conversations c
-        JOIN turns t ON t.conversation_id = c.id
-        LEFT JOIN deliveries d ON d.turn_id = t.id
-        WHERE c.person_id = p.id
-          AND (t.finished_at IS NULL OR d.state IN ('waiting', 'sending', 'unknown'))))
+  AND NOT EXISTS (
+    SELECT FROM conversations c
+    JOIN turns t ON t.conversation_id = c.id
+    LEFT JOIN deliveries d ON d.turn_id = t.id
+    WHERE c.person_id = p.id
+      AND (t.finished_at IS NULL
+           OR (d.state IN ('waiting', 'sending', 'unknown')
+               AND p.erase_requested_at > now() - interval '10 minutes')))
 LIMIT 100
 FOR UPDATE OF p SKIP LOCKED;
 

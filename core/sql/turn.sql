@@ -135,6 +135,12 @@ WHERE id = %(turn_id)s AND worker_id = %(worker_id)s AND claims = %(fence)s AND 
 UPDATE turns SET worker_id = NULL, next_attempt_at = now()
 WHERE worker_id = %(worker_id)s AND finished_at IS NULL;
 
+-- name: release_unrun
+-- Frees what is this worker's by its row alone: claimed a while ago, and no thread of it knows of it.
+UPDATE turns SET worker_id = NULL
+WHERE worker_id = %(worker_id)s AND finished_at IS NULL AND id <> ALL(%(running)s::bigint[])
+  AND claimed_at < now() - %(grace)s::interval;
+
 -- name: release_lost_turns
 -- Frees the turns of workers that show no sign of life, and those past their deadline.
 UPDATE turns t SET worker_id = NULL

@@ -45,6 +45,11 @@ def test_a_process_without_configuration_names_every_missing_value_and_exits_2(c
     assert told == sorted(told)
 
 
+def test_a_turn_that_could_not_outlast_one_call_is_refused() -> None:
+    done = sisters("worker", environment={"OPENAI_API_KEY": "k", "LLM_TIMEOUT_S": "60", "TURN_DEADLINE_S": "60"})
+    assert "TURN_DEADLINE_S: should be more than LLM_TIMEOUT_S" in done.stderr
+
+
 def test_a_broken_cast_is_told_beside_a_broken_environment(tmp_path: Path) -> None:
     done = sisters("worker", environment={"PROMPTS_DIR": str(tmp_path / "nothing")})
     assert done.returncode == 2

@@ -1,7 +1,10 @@
 """Each delivery once, in sequence; a doubtful one is found out; a report counts once and only forward."""
 
+import threading
 from datetime import timedelta
 from uuid import uuid4
+
+import psycopg
 
 from core.errors import Ambiguous, Permanent, Transient
 from core.outbox import CLAIM_GOOD_FOR
@@ -186,6 +189,43 @@ def test_what_a_silent_worker_was_sending_is_found_out_first(bot: Bot) -> None:
     bot.time_passes(7)
     assert bot.upkeep.release_lost() == 1
     assert states(bot) == ["unknown"]
+
+
+def test_a_head_that_is_being_changed_is_not_overtaken(bot: Bot) -> None:
+    bot.llm.answers = [LONG]
+    bot.channel.outcomes = [Transient("rate")]
+    bot.say("tell me")
+    bot.change("UPDATE deliveries SET next_attempt_at = now()")
+    conversation_id = bot.rows(DELIVERIES)[0]["conversation_id"]
+    claims: list[object] = []
+    with psycopg.connect(bot.database_url) as other:
+        other.execute("UPDATE deliveries SET failures = failures + 1 WHERE piece = 1")
+        claimer = threading.Thread(target=lambda: claims.append(bot.outbox.claim(conversation_id)))
+        claimer.start()
+        claimer.join(timeout=0.3)
+    claimer.join(timeout=5)
+    assert [d["state"] for d in bot.rows(DELIVERIES)] == ["sending", "waiting"]
+
+
+def test_an_acceptance_that_comes_before_the_resend_is_claimed_still_counts(bot: Bot) -> None:
+    def unseen_by_another() -> None:
+        bot.change("UPDATE deliveries SET state = 'waiting', resent_unseen = 1")
+
+    bot.channel.meanwhile = unseen_by_another
+    bot.say("hello")
+    assert states(bot) == ["accepted"]
+    assert len(bot.channel.sent) == 1
+
+
+def test_a_doubt_that_can_never_be_looked_up_is_given_up_in_the_end(bot: Bot) -> None:
+    bot.channel.outcomes = [Ambiguous("cut")]
+    bot.channel.look_up_fails = Permanent("auth", code="20003")
+    bot.say("hello")
+    bot.outbox.find_out(10)
+    assert states(bot) == ["unknown"]
+    bot.change("UPDATE deliveries SET next_attempt_at = now(), unknown_since = now() - interval '2 hours'")
+    bot.outbox.find_out(10)
+    assert states(bot) == ["failed"]
 
 
 def test_a_report_told_twice_changes_nothing_more(bot: Bot) -> None:

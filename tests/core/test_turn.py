@@ -144,6 +144,47 @@ def test_a_turn_that_ends_every_worker_that_runs_it_is_given_up_with_a_notice(bo
     assert len(bot.channel.sent) == 1
 
 
+def test_an_answer_that_cannot_be_stored_ends_in_a_notice_and_not_in_endless_calls(bot: Bot) -> None:
+    bot.llm.answers = [completion("Sure.", model="a\0b"), completion("Sure.", model="a\0b")]
+    bot.say("hello")
+    assert bot.rows("SELECT reason FROM turns")[0]["reason"] == "crash"
+    bot.change("UPDATE turns SET next_attempt_at = now(), created_at = now() - interval '2 hours'")
+    for held in bot.turns.claim(1):
+        bot.turns.run(held)
+    (turn,) = bot.rows(TURNS)
+    assert (turn["outcome"], turn["reason"]) == ("failed", "crash")
+    assert len(bot.channel.sent) == 1
+
+
+def test_a_nul_in_an_answer_is_left_out(bot: Bot) -> None:
+    bot.llm.answers = ["Su\0re."]
+    bot.say("hello")
+    assert "Sure." in bot.channel.bodies[0]
+
+
+def test_a_turn_that_is_ours_by_its_row_alone_is_freed(bot: Bot) -> None:
+    held: list[HeldTurn] = []
+    bot.slots = RunsHere(held.append)  # the thread that should run it never starts
+    bot.say("hello")
+    assert bot.turns.release_unrun() == 0
+    bot.change("UPDATE turns SET claimed_at = now() - interval '6 seconds'")
+    assert bot.turns.release_unrun() == 1
+    assert len(bot.turns.claim(1)) == 1
+
+
+def test_a_turn_that_runs_is_not_freed_by_its_own_worker(bot: Bot) -> None:
+    freed: list[int] = []
+
+    def look(_: int) -> None:
+        bot.change("UPDATE turns SET claimed_at = now() - interval '6 seconds'")
+        freed.append(bot.turns.release_unrun())
+
+    bot.llm.meanwhile = look
+    bot.say("hello")
+    assert freed == [0]
+    assert len(bot.channel.sent) == 1
+
+
 def test_a_worker_that_stops_hands_back_what_it_holds(bot: Bot) -> None:
     held: list[HeldTurn] = []
     bot.slots = RunsHere(held.append)
@@ -193,10 +234,16 @@ def test_an_answer_cut_by_length_ends_with_its_last_whole_sentence(bot: Bot) -> 
 
 
 def test_waits_double_up_to_a_minute_and_never_undercut_the_vendor() -> None:
-    waits = [backoff(n, after=None, random=Random(1)) for n in range(10)]
+    waits = [backoff(n, after=None, left=timedelta(hours=1), random=Random(1)) for n in range(10)]
     assert timedelta(seconds=0.5) <= waits[0] <= timedelta(seconds=1)
     assert max(waits) <= timedelta(seconds=60)
-    assert backoff(0, after=timedelta(seconds=90), random=Random(1)) == timedelta(seconds=90)
+    asked = timedelta(seconds=90)
+    assert backoff(0, after=asked, left=timedelta(hours=1), random=Random(1)) == asked
+
+
+def test_a_vendor_who_asks_for_hours_does_not_put_off_the_notice() -> None:
+    left = timedelta(minutes=5)
+    assert backoff(0, after=timedelta(hours=24), left=left, random=Random(1)) == left + timedelta(seconds=1)
 
 
 def test_retries_are_bounded_by_count_and_by_age() -> None:

@@ -77,6 +77,35 @@ def test_an_inbox_whose_wake_up_was_lost_is_drained_by_the_sweep(bot: Bot) -> No
     assert len(bot.channel.sent) == 1
 
 
+def test_one_inbox_that_cannot_be_stored_stops_no_other(bot: Bot) -> None:
+    bot.change(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF NEW.text = 'poison' THEN RAISE data_exception; END IF; RETURN NEW; END $$"
+    )
+    bot.change("CREATE TRIGGER refuse BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION refuse()")
+    bot.accept("poison")
+    bot.accept("hello", sender="whatsapp:+491700000002")
+    with redis.Redis.from_url(bot.redis_url) as client:  # pyright: ignore[reportUnknownMemberType]
+        for place, sender in enumerate((SOMEBODY, "whatsapp:+491700000002")):
+            client.zadd("sisters:waiting", {person_key(sender): place})  # pyright: ignore[reportUnknownMemberType]
+    assert bot.upkeep.drain_stale_inboxes(bot.slots) == 1
+    assert len(bot.channel.sent) == 1
+
+
+def test_an_id_too_long_to_be_stored_is_buried(bot: Bot) -> None:
+    bot.accept("hello", external_id="x" * 18_000)
+    bot.take_in()
+    assert len(bot.rows("SELECT * FROM dead_letters")) == 1
+
+
+def test_a_beat_that_took_too_long_counts_as_an_outage(bot: Bot) -> None:
+    held_by_another(bot, beat_ago=timedelta(minutes=1))
+    be_steady(bot)
+    bot.time_passes(9)  # it waited for a connection so long
+    bot.upkeep.beat()
+    assert bot.upkeep.release_lost() == 0
+
+
 def test_a_worker_that_leaves_is_gone(bot: Bot) -> None:
     bot.upkeep.leave()
     assert bot.rows("SELECT * FROM workers") == []
