@@ -9,6 +9,7 @@ from core.characters import Cast, Character
 from core.errors import Transient
 from core.formatting import clean_answer, cut_to_sentence, printable
 from core.language import detect
+from core.limits import Limits
 from core.moderation import Judgement, judge
 from core.ports import Completion, Llm, Moderator
 from core.presence import Presence
@@ -50,6 +51,7 @@ class Work:
     welcomed: bool
     silenced: bool
     delete_asked_at: datetime | None
+    limit_noticed: bool
     now: datetime
     own: Sequence[OwnMessage]
     history: Sequence[Said]
@@ -82,17 +84,21 @@ class Answer:
     delete_asked: bool = False
     erase: bool = False
     failure: Literal["", "noticed", "over"] = ""
+    limit: Literal["", "noticed", "over"] = ""
 
 
 class Answerer:
     """Finds the answer to a turn. Knows the cast, the rules, the LLM and moderation."""
 
-    def __init__(self, *, cast: Cast, router: Router, llm: Llm, moderator: Moderator, presence: Presence) -> None:
+    def __init__(
+        self, *, cast: Cast, router: Router, llm: Llm, moderator: Moderator, presence: Presence, limits: Limits
+    ) -> None:
         self._cast = cast
         self._router = router
         self._llm = llm
         self._moderator = moderator
         self._presence = presence
+        self._limits = limits
 
     def answer(self, work: Work, *, deadline: float) -> Answer:
         """Returns how the turn ends. `deadline` is on `time.monotonic()`'s clock.
@@ -111,6 +117,11 @@ class Answerer:
             return self._obey(voice, command)
         if not work.texts:
             return voice.fixed("unsupported" if work.has_attachments else "empty", reason="fixed")
+        limit = self._limits.reached(conversation_id=work.conversation_id, turn_id=work.turn_id)
+        if limit and work.limit_noticed:
+            return Answer(outcome="refused", reason=f"limit_{limit}")
+        if limit:
+            return voice.fixed("budget", reason=f"limit_{limit}", outcome="refused", limit="noticed")
         return self._think(voice, deadline)
 
     def failure(self, work: Work, reason: str, *, noticed: bool) -> Answer:
@@ -183,7 +194,9 @@ class _Voice:
     def own_words(self, text: str, completion: Completion) -> Answer:
         notice = self._text("unsupported") if self.work.has_attachments else ""
         shown = "\n\n".join(part for part in (text, notice) if part)
-        return self._answer(text, shown, outcome="answered", reason="llm", completion=completion, failure="over")
+        return self._answer(
+            text, shown, outcome="answered", reason="llm", completion=completion, failure="over", limit="over"
+        )
 
     def fixed(
         self, key: str, *, reason: str, outcome: Outcome = "answered", welcome: bool = True, **rest: Any

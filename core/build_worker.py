@@ -16,8 +16,10 @@ from core.adapters.twilio import TwilioChannel
 from core.answer import Answerer
 from core.characters import Cast, load_cast
 from core.config import (
+    SANDBOX_NUMBER,
     DatabaseSettings,
     Environment,
+    LimitSettings,
     LlmSettings,
     PromptSettings,
     RedisSettings,
@@ -29,6 +31,7 @@ from core.config import (
 from core.erasure import Eraser
 from core.errors import ConfigurationError
 from core.intake import Intake
+from core.limits import Limits
 from core.outbox import Outbox
 from core.presence import Presence
 from core.routing.phrases import load_phrases
@@ -92,6 +95,7 @@ class _WorkerEnvironment:
     web: WebSettings
     llm: LlmSettings
     turn: TurnSettings
+    limits: LimitSettings
     worker: WorkerSettings
     cast: Cast
     router: Router
@@ -131,11 +135,17 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         llm=llm,
         moderator=moderator,
         presence=presence,
+        limits=Limits(store=store, settings=read.limits),
     )
     intake = Intake(store=store, inboxes=box, cast=read.cast, worker_id=worker_id, turn_deadline=read.turn.deadline)
-    senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="sender")
     outbox = Outbox(
-        store=store, inboxes=box, channels={TWILIO: channel}, worker_id=worker_id, settings=read.turn, senders=senders
+        store=store,
+        inboxes=box,
+        channels={TWILIO: channel},
+        worker_id=worker_id,
+        settings=read.turn,
+        senders=ThreadPoolExecutor(SENDERS, thread_name_prefix="sender"),
+        send_every=send_every(read.limits, read.twilio),
     )
     return WorkerParts(
         worker_id=worker_id,
@@ -151,6 +161,18 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         presence=presence,
         clients=(outbox, llm, moderator, channel),
     )
+
+
+def send_every(limits: LimitSettings, twilio: TwilioSettings) -> timedelta | None:
+    """Twilio's rates, unless one is given: none at a stand-in, 1 per 3 s for the sandbox number, else 80 per second.
+
+    Source: Twilio docs as of 2026-11.
+    """
+    if limits.send_per_second is not None:
+        return timedelta(seconds=1 / limits.send_per_second)
+    if twilio.base_url:
+        return None
+    return timedelta(seconds=3) if twilio.number == SANDBOX_NUMBER else timedelta(seconds=1 / 80)
 
 
 def eraser(environ: Mapping[str, str]) -> Eraser:
@@ -176,6 +198,7 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
     )
     web, llm = environment.read(WebSettings), environment.read(LlmSettings)
     turn, worker = environment.read(TurnSettings), environment.read(WorkerSettings)
+    limits = environment.read(LimitSettings)
     prompts = environment.read(PromptSettings)
     try:
         cast = load_cast(prompts.directory)
@@ -194,6 +217,7 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
         web=web,
         llm=llm,
         turn=turn,
+        limits=limits,
         worker=worker,
         cast=cast,
         router=router,

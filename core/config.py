@@ -164,6 +164,16 @@ class TurnSettings(_Group):
     retry_max_age: _Seconds = Field(alias="RETRY_MAX_AGE_S", default=timedelta(hours=1), gt=timedelta(0))
 
 
+class LimitSettings(_Group):
+    """Rates and limits; 0 is none, but for the send rate, where unset is none and the channel decides (see `build`)."""
+
+    send_per_second: float | None = Field(alias="SEND_PER_SECOND", default=None, gt=0, description="e.g. 80")
+    messages_per_minute: int = Field(alias="PERSON_MESSAGES_PER_MINUTE", default=60, ge=0)
+    turns_per_day: int = Field(alias="PERSON_TURNS_PER_DAY", default=0, ge=0)
+    tokens_per_day: int = Field(alias="PERSON_TOKENS_PER_DAY", default=0, ge=0)
+    budget_usd: Decimal = Field(alias="BUDGET_USD_PER_DAY", default=Decimal(0), ge=0)
+
+
 class WorkerSettings(_Group):
     """The worker process itself."""
 

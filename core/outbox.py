@@ -18,8 +18,13 @@ from core.errors import Ambiguous, OutsideError, Permanent, Transient
 from core.model import StatusReport, Unreadable, load_report
 from core.ports import Channel, Inboxes, Outgoing
 from core.retry import backoff, given_up
-from core.store import Conflict, Store
+from core.store import Conflict, Store, Transaction
 
+PAIR_EVERY: Final = timedelta(seconds=6)
+PAIR_BURST: Final = PAIR_EVERY * 44
+"""One message per 6 s to one person, after a burst of 45. Source: Meta's pair rate limit, as of 2026-11."""
+SOON: Final = timedelta(milliseconds=50)
+"""A place in time this close is taken as now."""
 PAUSE: Final = timedelta(seconds=1.5)
 """Between an acceptance without a report and the next piece: two creates close together may arrive swapped."""
 CLAIM_GOOD_FOR: Final = timedelta(seconds=2)
@@ -50,6 +55,13 @@ class Claim:
     body: str
     failures: int
     age: timedelta
+    slot_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slot:
+    slot_at: datetime
+    free: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,17 +100,27 @@ class Outbox:
         worker_id: UUID,
         settings: TurnSettings,
         senders: Executor,
+        send_every: timedelta | None = None,
     ) -> None:
-        """`senders` are the threads on which calls are made that nobody waits for."""
+        """`senders` are the threads on which calls are made that nobody waits for.
+
+        `send_every` is the time between two sends from one number, all workers together; None: no limit at all.
+        """
         self._senders = senders
         self._pushing: set[int] = set()
         self._lock = threading.Lock()
         self._store = store
         self._inboxes = inboxes
+        self._send_every = send_every
         self._channels = channels
         self._worker_id = worker_id
         self._settings = settings
         self._random = Random()  # noqa: S311 - jitter, no secret
+
+    @property
+    def tick(self) -> timedelta:
+        """How often to look for due deliveries: places in time are taken in order only if they are not all late."""
+        return timedelta(milliseconds=500 if self._send_every is None else 100)
 
     def push(self, conversation_id: int) -> None:
         """Sends what may go now in this conversation, in its order. Returns as soon as the next piece has to wait."""
@@ -118,6 +140,8 @@ class Outbox:
                     sent_rank=RANKS["sent"],
                     pause=PAUSE,
                 )
+                if claim is not None and not self._takes_place(transaction, claim):
+                    claim = None
         except Conflict:
             return None  # another worker is sending in this conversation: it goes on from there
         except Transient as error:
@@ -140,7 +164,7 @@ class Outbox:
             return self._again(claim, error)
         except Permanent as error:
             if remedy(error.code) is Remedy.PAUSE_SENDER:  # our account's trouble, not this message's
-                return self._again(claim, Transient(error.reason, code=error.code, after=pause(error.code)))
+                return self._rest(claim, error)
             log.warning("send_failed", code=error.code, reason=error.reason)
             self._fail(claim, error.code or error.reason)
             return True
@@ -219,6 +243,25 @@ class Outbox:
                 break
         return taken
 
+    def _takes_place(self, transaction: Transaction, claim: Claim) -> bool:
+        """Whether the delivery may go now by Meta's pair limit and by our number's rate; else its row says when."""
+        if self._send_every is None or claim.slot_at is not None:
+            return True
+        slot_at = None
+        if transaction.value(
+            "take_pair_place", conversation_id=claim.conversation_id, every=PAIR_EVERY, burst=PAIR_BURST
+        ):
+            slot = transaction.one(
+                _Slot, "take_slot", channel=claim.channel, number=claim.sender, every=self._send_every, soon=SOON
+            )
+            if slot is None or slot.free:
+                return True
+            slot_at = slot.slot_at
+        transaction.run(
+            "wait_for_place", delivery_id=claim.delivery_id, fence=claim.fence, slot_at=slot_at, burst=PAIR_BURST
+        )
+        return False
+
     def _settle(self, statement: str, claim: Claim | _Doubt, **params: Any) -> bool:
         """Writes how a claim ended; Postgres away: it is later found to be old and looked into. Returns False."""
         try:
@@ -234,10 +277,23 @@ class Outbox:
         if given_up(claim.failures, age=claim.age, max_age=self._settings.retry_max_age):
             self._fail(claim, code)
             return True
+        if remedy(error.code) is Remedy.PAUSE_SENDER:
+            return self._rest(claim, error)
         left = self._settings.retry_max_age - claim.age
         wait = backoff(claim.failures, after=error.after, left=left, random=self._random)
         _log.info("send_again", delivery=claim.delivery_id, reason=error.reason, code=error.code)
         return self._settle("retry_delivery", claim, code=code, wait=wait)
+
+    def _rest(self, claim: Claim, error: OutsideError) -> bool:
+        """Our account's trouble: the number rests, and the message waits without having failed."""
+        wait = max(pause(error.code) or timedelta(0), getattr(error, "after", None) or timedelta(0))
+        _log.error("sender_rests", code=error.code, wait_s=wait.total_seconds())
+        try:
+            with self._store.transaction() as transaction:
+                transaction.run("pause_sender", channel=claim.channel, number=claim.sender, wait=wait, code=error.code)
+        except Transient as lost:
+            _log.warning("not_settled", delivery=claim.delivery_id, statement="pause_sender", reason=str(lost))
+        return self._settle("drop_claim", claim)
 
     def _fail(self, claim: Claim | _Doubt, code: str) -> None:
         self._settle("fail_delivery", claim, code=code)
@@ -291,7 +347,7 @@ class Outbox:
         return next((message.provider_id for message in listed if message.provider_id not in known), None)
 
 
-def _apply(transaction: Any, report: StatusReport) -> int | None:
+def _apply(transaction: Transaction, report: StatusReport) -> int | None:
     """Applies a report that says something new; returns the conversation that may go on, if any."""
     new = transaction.value(
         "store_report",

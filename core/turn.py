@@ -28,7 +28,7 @@ CRASH_WAITS: Final = timedelta(seconds=10)
 """At least so long after a crash of our own: it is hardly over in a second."""
 UNRUN_AFTER: Final = timedelta(seconds=5)
 NOTICE_AGAIN_AFTER: Final = timedelta(hours=1)
-"""A failure notice covers what fails after it, for as long as this."""
+"""A notice (of a failure, of a limit) covers what follows it, for as long as this."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -57,6 +57,7 @@ class _TurnRow:
     silenced_at: datetime | None
     delete_asked_at: datetime | None
     failure_notice_at: datetime | None
+    limit_notice_at: datetime | None
     time_left: timedelta
     now: datetime
 
@@ -249,6 +250,7 @@ class Turns:
             silence=answer.silence,
             delete_asked=answer.delete_asked,
             failure=answer.failure,
+            limit=answer.limit,
         )
         if answer.erase:
             transaction.run("request_erasure", conversation_id=row.conversation_id)
@@ -294,6 +296,7 @@ def _work(row: _TurnRow, own: Sequence[OwnMessage], history: Sequence[_HistoryRo
         welcomed=row.welcomed_at is not None,
         silenced=row.silenced_at is not None,
         delete_asked_at=row.delete_asked_at,
+        limit_noticed=row.limit_notice_at is not None and row.now - row.limit_notice_at < NOTICE_AGAIN_AFTER,
         now=row.now,
         own=own,
         history=[

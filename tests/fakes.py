@@ -17,9 +17,10 @@ from psycopg.rows import dict_row
 from core.adapters.redis_inbox import RedisDoor, RedisInboxes, door, inboxes
 from core.answer import Answerer
 from core.characters import Cast, load_cast
-from core.config import DEFAULT_PROMPTS, DatabaseSettings, TurnSettings
+from core.config import DEFAULT_PROMPTS, DatabaseSettings, LimitSettings, TurnSettings
 from core.erasure import Eraser
 from core.intake import HeldTurn, Intake
+from core.limits import Limits
 from core.model import InboundMessage, StatusReport
 from core.outbox import Outbox
 from core.ports import ChatMessage, Completion, Outgoing, ProviderMessage, Verdict
@@ -177,7 +178,9 @@ class RunsHere:
 class Bot:
     """One worker's parts on a real Postgres and a real Redis, with the outside world faked."""
 
-    def __init__(self, database_url: str, redis_url: str, **settings: float) -> None:
+    def __init__(
+        self, database_url: str, redis_url: str, *, send_every: timedelta | None = None, **settings: float
+    ) -> None:
         self.database_url = database_url
         self.redis_url = redis_url
         self.llm = FakeLlm()
@@ -192,12 +195,16 @@ class Bot:
         self.settings = TurnSettings.model_validate(
             {"TURN_DEADLINE_S": 120, "AMBIGUOUS_WAIT_S": 30, "RETRY_MAX_AGE_S": 3600} | settings
         )
+        self.limits = Limits(
+            store=self.store, settings=LimitSettings.model_validate({"PERSON_MESSAGES_PER_MINUTE": 0} | settings)
+        )
         answerer = Answerer(
             cast=self.cast,
             router=shipped_router(),
             llm=self.llm,
             moderator=FakeModerator(),
             presence=self.presence,
+            limits=self.limits,
         )
         self.outbox = Outbox(
             store=self.store,
@@ -206,6 +213,7 @@ class Bot:
             worker_id=self.worker_id,
             settings=self.settings,
             senders=AtOnce(),
+            send_every=send_every,
         )
         self.turns = Turns(
             store=self.store, answerer=answerer, outbox=self.outbox, worker_id=self.worker_id, settings=self.settings

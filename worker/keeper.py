@@ -35,7 +35,7 @@ class Keeper:
         self._stop = threading.Event()
         duties: tuple[tuple[timedelta, Callable[[], object]], ...] = (
             (BEAT_EVERY, upkeep.beat),
-            (TICK, self._push_due),
+            (outbox.tick, self._push_due),
             (TICK, self._claim_when_freed),
             (SWEEP_EVERY, upkeep.release_lost),
             (SWEEP_EVERY, turns.release_unrun),

@@ -9,17 +9,21 @@ WHERE d.id = (
     LIMIT 1)  -- unlocked on purpose: to skip a head that is being changed would let the next piece overtake it
   AND d.state = 'waiting' AND d.next_attempt_at <= now()
   AND NOT EXISTS (
+    SELECT FROM senders s WHERE s.channel = d.channel AND s.number = d.sender AND s.paused_until > now())
+  AND NOT EXISTS (
     SELECT FROM deliveries p
     WHERE p.conversation_id = d.conversation_id AND p.id < d.id AND p.state = 'accepted'
       AND p.status_rank < %(sent_rank)s AND p.accepted_at > now() - %(pause)s::interval)
 RETURNING d.id AS delivery_id, d.conversation_id, d.attempts AS fence, d.channel, d.sender, d.recipient, d.body,
-          d.failures, now() - d.created_at AS age;
+          d.failures, now() - d.created_at AS age, d.slot_at;
 
 -- name: due_conversations
 -- Conversations whose next delivery may go now, longest due first.
 SELECT d.conversation_id
 FROM deliveries d
 WHERE d.state = 'waiting' AND d.next_attempt_at <= now()
+  AND NOT EXISTS (
+    SELECT FROM senders s WHERE s.channel = d.channel AND s.number = d.sender AND s.paused_until > now())
   AND NOT EXISTS (
     SELECT FROM deliveries e
     WHERE e.conversation_id = d.conversation_id AND e.id < d.id AND e.state IN ('waiting', 'sending', 'unknown'))
@@ -39,7 +43,7 @@ WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state IN ('sending', 'un
 
 -- name: retry_delivery
 UPDATE deliveries
-SET state = 'waiting', failures = failures + 1, error_code = %(code)s, worker_id = NULL,
+SET state = 'waiting', failures = failures + 1, error_code = %(code)s, worker_id = NULL, slot_at = NULL,
     next_attempt_at = now() + %(wait)s::interval
 WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state = 'sending';
 
@@ -84,7 +88,7 @@ WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state = 'unknown';
 
 -- name: resend_unseen
 UPDATE deliveries
-SET state = 'waiting', resent_unseen = resent_unseen + 1, unknown_since = NULL, next_attempt_at = now()
+SET state = 'waiting', resent_unseen = resent_unseen + 1, unknown_since = NULL, slot_at = NULL, next_attempt_at = now()
 WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state = 'unknown';
 
 -- name: fail_delivery

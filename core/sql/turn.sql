@@ -39,7 +39,7 @@ SELECT count(*) AS given, (SELECT count(*) FROM held) AS held FROM given;
 -- The conversation as the turn finds it. No row: the turn is no longer ours.
 SELECT t.id AS turn_id, t.conversation_id, t.failures, t.superseded, t.created_at AS waiting_since,
        c.person_id, c.channel, c.sender, c.recipient, c.profile_name, c.character, c.language, c.route_state,
-       c.last_message_at, c.welcomed_at, c.silenced_at, c.delete_asked_at, c.failure_notice_at,
+       c.last_message_at, c.welcomed_at, c.silenced_at, c.delete_asked_at, c.failure_notice_at, c.limit_notice_at,
        t.deadline_at - now() AS time_left, now() AS now
 FROM turns t
 JOIN conversations c ON c.id = t.conversation_id
@@ -121,6 +121,7 @@ SET character = coalesce(%(character)s, character),
     silenced_at = CASE %(silence)s WHEN 'on' THEN now() WHEN 'off' THEN NULL ELSE silenced_at END,
     delete_asked_at = CASE WHEN %(delete_asked)s THEN now() ELSE NULL END,
     failure_notice_at = CASE %(failure)s WHEN 'noticed' THEN now() WHEN 'over' THEN NULL ELSE failure_notice_at END,
+    limit_notice_at = CASE %(limit)s WHEN 'noticed' THEN now() WHEN 'over' THEN NULL ELSE limit_notice_at END,
     updated_at = now()
 WHERE id = %(conversation_id)s;
 

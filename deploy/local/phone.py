@@ -20,10 +20,15 @@ class Phone:
 
         Raises: Refused, OSError.
         """
-        answer = call(
-            "POST", f"{self.url}/simulator/inbound", {"from": person, "body": body, **more}, timeout_s=WRITE_TIMEOUT_S
-        )
-        return answer["sid"]
+        return self.inbound(person, body, **more)["sid"]
+
+    def inbound(self, person: str, body: str, **more: Any) -> dict[str, Any]:
+        """As `write`, but returns all that the simulator says of it: sid, acknowledged, each attempt.
+
+        Raises: Refused, OSError.
+        """
+        message = {"from": person, "body": body, **more}
+        return call("POST", f"{self.url}/simulator/inbound", message, timeout_s=WRITE_TIMEOUT_S)
 
     def messages(self, person: str = "", *, after: int = 0) -> list[dict[str, Any]]:
         """Everything said both ways, oldest first, of one person or of all; `after` is a message's `number`."""

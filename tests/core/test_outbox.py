@@ -93,8 +93,14 @@ def test_a_transient_refusal_is_a_row_that_says_when(bot: Bot) -> None:
 def test_trouble_with_our_own_account_is_waited_for_and_fails_no_message(bot: Bot) -> None:
     bot.channel.outcomes = [Permanent("auth", code="20003")]
     bot.say("hello")
-    (delivery,) = bot.rows("SELECT state, next_attempt_at > now() + interval '4 minutes' AS later FROM deliveries")
-    assert (delivery["state"], delivery["later"]) == ("waiting", True)
+    bot.say("anybody?", sender="whatsapp:+491700000002")
+    assert states(bot) == ["waiting", "waiting"]
+    assert len(bot.channel.sent) == 1  # the number rests, for everybody
+    assert bot.outbox.due(10) == []
+    bot.change("UPDATE senders SET paused_until = now()")
+    sweep(bot)
+    assert states(bot) == ["accepted", "accepted"]
+    assert {d["failures"] for d in bot.rows(DELIVERIES)} == {0}
 
 
 def test_a_doubtful_send_that_was_accepted_is_found_and_not_sent_again(bot: Bot) -> None:
