@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from core.characters import Cast, Character
 from core.errors import Transient
-from core.formatting import clean_answer, cut_to_sentence
+from core.formatting import clean_answer, cut_to_sentence, printable
 from core.language import detect
 from core.moderation import Judgement, judge
 from core.ports import Completion, Llm, Moderator
@@ -158,7 +158,7 @@ class Answerer:
             completion = self._llm.complete(prompt, deadline=deadline)
         if completion.refused:
             return voice.fixed("refusal", reason="llm_refused", outcome="refused", completion=completion)
-        text = clean_answer(completion.text, own_names(character))
+        text = clean_answer(printable(completion.text), own_names(character))
         if completion.cut:
             text = cut_to_sentence(text)
         if not text:
