@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from core.adapters.failover import Failover
 from core.adapters.moderation import NoModerator, OpenAiModerator
 from core.adapters.openai import OpenAiLlm
 from core.adapters.redis_inbox import inboxes
@@ -126,7 +127,7 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
     box = inboxes(read.redis.url)
     connections = concurrency + DATABASE_CONNECTIONS
     channel = TwilioChannel(read.twilio, status_url=f"{read.web.public_url}{STATUS_PATH}", connections=connections)
-    llm = OpenAiLlm(read.llm.providers[0], timeout=read.llm.timeout, connections=connections)
+    llm = Failover([OpenAiLlm(p, timeout=read.llm.timeout, connections=connections) for p in read.llm.providers])
     moderator = _moderator(read.llm, connections)
     presence = Presence({TWILIO: channel})
     answerer = Answerer(

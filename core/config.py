@@ -16,6 +16,17 @@ from core.errors import ConfigurationError
 
 DEFAULT_PROMPTS: Final = Path(__file__).resolve().parent.parent / "prompts"
 DEFAULT_MODEL: Final = "gpt-6-luna"
+PRICES: Final[Mapping[str, tuple[str, str]]] = {
+    "gpt-6-luna": ("0.10", "0.50"),
+    "gpt-6-sol": ("2", "10"),
+    "gpt-6.1-terra": ("1", "5"),
+    "gpt-5.6-luna": ("0.20", "1.20"),
+    "gpt-5.4-mini": ("0.75", "4.50"),
+}
+"""USD per million tokens in and out, for OPENAI_MODEL; a model that is not here costs nothing in our books.
+
+Source: OpenAI's price page as of 2026-11, without the discount for cached input.
+"""
 SANDBOX_NUMBER: Final = "whatsapp:+14155238886"
 """Twilio's shared sandbox sender; it may send one message per 3 s. Source: Twilio docs as of 2026-11."""
 
@@ -155,6 +166,13 @@ class LlmSettings(_Group):
     moderation_api_key: str = Field(alias="OPENAI_API_KEY", default="", repr=False)
     timeout: _Seconds = Field(alias="LLM_TIMEOUT_S", default=timedelta(seconds=45), gt=timedelta(0))
 
+    @field_validator("providers")
+    @classmethod
+    def _names_differ(cls, value: tuple[Provider, ...]) -> tuple[Provider, ...]:
+        if len({provider.name for provider in value}) < len(value):
+            raise ValueError("two entries bear the same name")
+        return value
+
 
 class TurnSettings(_Group):
     """Bounds of a turn and of its delivery."""
@@ -246,11 +264,15 @@ class Environment:
         if text is None:
             if "OPENAI_API_KEY" not in self._values and "OPENAI_BASE_URL" not in self._values:
                 return {}
+            model = self._values.get("OPENAI_MODEL", DEFAULT_MODEL)
+            usd_in, usd_out = PRICES.get(model, ("0", "0"))
             return {"LLM_PROVIDERS": [{
                 "name": "openai",
                 "base_url": self._values.get("OPENAI_BASE_URL", "https://api.openai.com/v1"),
-                "model": self._values.get("OPENAI_MODEL", DEFAULT_MODEL),
+                "model": model,
                 "api_key": self._values.get("OPENAI_API_KEY", ""),
+                "usd_in": usd_in,
+                "usd_out": usd_out,
             }]}  # fmt: skip
         try:
             entries = TypeAdapter(list[dict[str, Any]]).validate_python(json.loads(text), strict=True)

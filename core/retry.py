@@ -6,8 +6,8 @@ from typing import Final
 
 FROM: Final = timedelta(seconds=1)
 TO: Final = timedelta(seconds=60)
-ATTEMPTS_AT_MOST: Final = 50
-"""Every retry is bounded twice: by this count, and by RETRY_MAX_AGE_S."""
+ATTEMPTS_AT_MOST: Final = 100
+"""Every retry is bounded twice: by this count, which at these waits takes some 70 minutes, and by RETRY_MAX_AGE_S."""
 
 
 def backoff(failures: int, *, after: timedelta | None, left: timedelta, random: Random) -> timedelta:

@@ -176,8 +176,11 @@ class Turns:
             raise Transient("crash") from None
 
     def _failed(self, row: _TurnRow, work: Work, error: OutsideError) -> Answer | None:
-        """The notice, when trying again is pointless or has taken too long; else None."""
-        age = row.now - row.waiting_since
+        """The notice, when trying again is pointless or has taken too long; else None.
+
+        Nobody is kept waiting in silence for a time that will be too late: `after` counts as if it had passed.
+        """
+        age = row.now - row.waiting_since + (getattr(error, "after", None) or timedelta(0))
         if isinstance(error, Transient) and not given_up(row.failures, age=age, max_age=self._settings.retry_max_age):
             return None
         noticed = row.failure_notice_at is not None and row.now - row.failure_notice_at < NOTICE_AGAIN_AFTER

@@ -23,7 +23,7 @@ from core.intake import HeldTurn, Intake
 from core.limits import Limits
 from core.model import InboundMessage, StatusReport
 from core.outbox import Outbox
-from core.ports import ChatMessage, Completion, Outgoing, ProviderMessage, Verdict
+from core.ports import ChatMessage, Completion, Llm, Outgoing, ProviderMessage, Verdict
 from core.presence import Presence
 from core.routing.phrases import load_phrases
 from core.routing.route import Router
@@ -179,7 +179,13 @@ class Bot:
     """One worker's parts on a real Postgres and a real Redis, with the outside world faked."""
 
     def __init__(
-        self, database_url: str, redis_url: str, *, send_every: timedelta | None = None, **settings: float
+        self,
+        database_url: str,
+        redis_url: str,
+        *,
+        asks: Llm | None = None,
+        send_every: timedelta | None = None,
+        **settings: float,
     ) -> None:
         self.database_url = database_url
         self.redis_url = redis_url
@@ -201,7 +207,7 @@ class Bot:
         answerer = Answerer(
             cast=self.cast,
             router=shipped_router(),
-            llm=self.llm,
+            llm=asks or self.llm,
             moderator=FakeModerator(),
             presence=self.presence,
             limits=self.limits,

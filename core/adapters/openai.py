@@ -8,12 +8,14 @@ from http import HTTPStatus
 from threading import Lock
 from time import monotonic
 from typing import Final, NoReturn
+from unicodedata import category
 
 import httpx2
 import openai
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.adapters.line import CONNECT, Call, CallError
+from core.adapters.thoughts import without_thoughts
 from core.adapters.transport import Transport, retry_after
 from core.config import Provider
 from core.errors import OutsideError, Permanent, Transient
@@ -22,8 +24,22 @@ from core.ports import ChatMessage, Completion
 MAX_TOKENS: Final = 500
 TEMPERATURE: Final = 0.7
 _MILLION: Final = Decimal(1_000_000)
+_ABOUT_THE_REQUEST: Final = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+"""Another request may pass; any other status (no such model, no such path, a redirect) will meet all of them."""
+_TOKENS_AT_MOST: Final = 100_000_000
+"""More than any model reads; Postgres could not store the sum of many such."""
 _CODE: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
 """What a vendor's code looks like; anything else in its place may repeat the text."""
+_MODEL: Final = re.compile(r"[\w./:@+-]{1,128}", re.ASCII)
+_BROKEN_OFF: Final = ("error", "abort")
+"""Finish reasons of compatible servers for an answer that failed half-way.
+
+Source: OpenRouter's and vLLM's docs as of 2026-11.
+"""
 
 
 class OpenAiLlm:
@@ -39,11 +55,17 @@ class OpenAiLlm:
         self._timeout = timeout
         self._client = client(provider.base_url, provider.api_key, connections=connections)
         self._dialect = _Dialect()
+        self._thinks_unseen = False
+
+    @property
+    def name(self) -> str:
+        """The provider's name, as it stands in turns and metrics."""
+        return self._provider.name
 
     def complete(self, prompt: Sequence[ChatMessage], *, deadline: float) -> Completion:
         """Returns the answer within the provider's timeout and before `deadline`, whatever the server does.
 
-        Raises: Transient, Permanent.
+        Raises: Transient; Permanent: `rejected` and `encoding` are about this request, any other about the provider.
         """
         started = monotonic()
         until = min(started + self._timeout.total_seconds(), deadline)
@@ -54,6 +76,8 @@ class OpenAiLlm:
             try:
                 raw = self._post({"model": self._provider.model, "messages": messages, **parameters}, until)
             except openai.APIStatusError as error:
+                if error.code == "content_filter":
+                    return self._completion(_FILTERED, timedelta(seconds=monotonic() - started))
                 name = _refused_parameter(error, parameters)
                 if name is None:
                     _raise(error)
@@ -77,23 +101,47 @@ class OpenAiLlm:
             answer = _Answer.model_validate_json(raw)
         except ValidationError:
             raise Transient("malformed") from None  # the error's own text would repeat the answer
+        return self._completion(answer, took)
+
+    def _completion(self, answer: "_Answer", took: timedelta) -> Completion:
         choice, usage, prices = answer.choices[0], answer.usage or _Usage(), self._provider
+        if choice.finish_reason in _BROKEN_OFF:
+            raise Transient("broken_off")
         refused = bool(choice.message.refusal) or choice.finish_reason == "content_filter"
-        text = "" if refused else choice.message.text.strip()
-        if not text and not refused:
+        cut = choice.finish_reason == "length"
+        text = "" if refused else self._spoken(choice.message.text, cut=cut)
+        if not refused and not _shows(text):
             raise Transient("empty")
         tokens_in, tokens_out = usage.prompt_tokens or 0, usage.completion_tokens or 0
         return Completion(
             text=text,
-            cut=choice.finish_reason == "length",
+            cut=cut,
             refused=refused,
             provider=prices.name,
-            model=answer.model or prices.model,
+            model=answer.model if answer.model and _MODEL.fullmatch(answer.model) else prices.model,
             tokens_in=tokens_in,
             tokens_out=tokens_out,
             cost_usd=(tokens_in * prices.usd_in + tokens_out * prices.usd_out) / _MILLION,
             took=took,
         )
+
+    def _spoken(self, text: str, *, cut: bool) -> str:
+        """The answer without its thoughts.
+
+        Where they begin in the prompt, an answer cut before they ended bears no mark at all: it is known only by what
+        the provider sent before.
+        """
+        spoken = without_thoughts(text)
+        if spoken.begun_unseen:
+            self._thinks_unseen = True
+        elif self._thinks_unseen and cut:
+            return ""
+        return spoken.text.strip()
+
+
+def _shows(text: str) -> bool:
+    """Whether a person would see anything: joiners, marks of direction and controls alone are an empty answer."""
+    return any(not letter.isspace() and category(letter) not in ("Cc", "Cf") for letter in text)
 
 
 def client(base_url: str, api_key: str, *, connections: int) -> openai.OpenAI:
@@ -206,14 +254,15 @@ def _raise(error: openai.APIStatusError) -> NoReturn:
 def _kind(error: openai.APIStatusError) -> OutsideError:
     status, given = error.status_code, error.code or error.type
     code = given if isinstance(given, str) and _CODE.fullmatch(given) else str(status)
-    if "insufficient_quota" in (error.code, error.type):
+    if "insufficient_quota" in (error.code, error.type) or status == HTTPStatus.PAYMENT_REQUIRED:
         return Permanent("insufficient_quota", code=code)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return Transient("rate", code=code, after=retry_after(error.response.headers))
     if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT) or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Transient("server", code=code, after=retry_after(error.response.headers))
-    auth = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-    return Permanent("auth" if auth else "rejected", code=code)
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return Permanent("auth", code=code)
+    return Permanent("rejected" if status in _ABOUT_THE_REQUEST else "misconfigured", code=code)
 
 
 class _Lenient(BaseModel):
@@ -245,11 +294,18 @@ class _Choice(_Lenient):
 
 
 class _Usage(_Lenient):
-    prompt_tokens: int | None = Field(default=None, ge=0)
-    completion_tokens: int | None = Field(default=None, ge=0)
+    prompt_tokens: int | None = Field(default=None, ge=0, le=_TOKENS_AT_MOST)
+    completion_tokens: int | None = Field(default=None, ge=0, le=_TOKENS_AT_MOST)
 
 
 class _Answer(_Lenient):
     choices: list[_Choice] = Field(min_length=1)
     model: str | None = None
     usage: _Usage | None = None
+
+
+_FILTERED: Final = _Answer(choices=[_Choice(message=_Message(), finish_reason="content_filter")])
+"""What a 400 with the code `content_filter` says: the vendor's filter turned the request itself away.
+
+Source: Azure OpenAI docs as of 2026-11.
+"""

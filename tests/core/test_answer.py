@@ -156,6 +156,13 @@ def test_a_name_in_front_of_an_answer_is_not_said_twice(bot: Bot) -> None:
     assert bot.channel.bodies[0].startswith("*Kasho🎵*: Of course.")
 
 
+def test_what_cannot_be_stored_is_left_out_of_an_answer(bot: Bot) -> None:
+    bot.llm.answers = ["Hel\0lo\x1b there."]
+    bot.say("hello")
+    assert bot.channel.bodies[0].startswith("*Botan🌸*: Hello there.")
+    assert [turn["outcome"] for turn in bot.rows("SELECT outcome FROM turns")] == ["answered"]
+
+
 def test_who_is_talking_stays_without_a_topic_and_across_restarts(bot: Bot) -> None:
     bot.say("Who knows about music?")
     pause_is_over(bot)

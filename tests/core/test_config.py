@@ -124,6 +124,22 @@ def test_one_provider_comes_from_the_openai_names():
     assert (provider.base_url, provider.model, provider.api_key) == ("http://h/v1", "m", "")
 
 
+def test_openais_own_models_have_their_prices_and_others_cost_nothing_in_our_books():
+    [provider] = Environment({"OPENAI_API_KEY": "k"}).read(LlmSettings).providers
+    assert (provider.usd_in, provider.usd_out) == (Decimal("0.10"), Decimal("0.50"))
+    [provider] = Environment({"OPENAI_API_KEY": "k", "OPENAI_MODEL": "m"}).read(LlmSettings).providers
+    assert (provider.usd_in, provider.usd_out) == (0, 0)
+
+
+def test_two_providers_of_one_name_are_told():
+    a, b = (
+        '{"name": "a", "base_url": "http://a/v1", "model": "m"}',
+        '{"name": "a", "base_url": "http://b/v1", "model": "n"}',
+    )
+    [problem] = problems({"LLM_PROVIDERS": f"[{a}, {b}]"}, LlmSettings)
+    assert problem.startswith("LLM_PROVIDERS: two entries bear the same name")
+
+
 def test_providers_stand_in_order_with_prices_and_keys_from_files(tmp_path: Path):
     (tmp_path / "key").write_text("k2\n")
     text = (

@@ -89,7 +89,7 @@ def test_the_rate_is_twilios_unless_given_or_at_a_stand_in() -> None:
 def test_beyond_a_limit_the_llm_is_not_asked_and_one_notice_says_so(
     database_url: str, redis_url: str, limit: str, name: str
 ) -> None:
-    bot = Bot(database_url, redis_url, send_every=None, **{limit: 1})
+    bot = Bot(database_url, redis_url, asks=None, send_every=None, **{limit: 1})
     for _ in range(3):
         pause_is_over(bot)
         bot.say("hello")

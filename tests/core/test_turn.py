@@ -116,6 +116,20 @@ def test_after_the_greatest_age_a_notice_ends_the_turn(bot: Bot) -> None:
     assert len(bot.channel.sent) == 1
 
 
+def test_a_person_is_told_at_once_when_the_vendor_asks_for_more_time_than_the_greatest_age(bot: Bot) -> None:
+    bot.llm.answers = [Transient("rate", after=timedelta(seconds=3601))]
+    bot.say("hello")
+    (turn,) = bot.rows(TURNS)
+    assert (turn["outcome"], turn["reason"], len(bot.channel.sent)) == ("failed", "rate", 1)
+
+
+def test_the_count_of_attempts_does_not_end_a_turn_before_its_greatest_age() -> None:
+    random, waited = Random(1), timedelta(0)
+    for failures in range(ATTEMPTS_AT_MOST):
+        waited += backoff(failures, after=None, left=timedelta(hours=1), random=random)
+    assert waited > timedelta(hours=1)
+
+
 def test_one_notice_covers_an_outage_and_an_answer_ends_it(bot: Bot) -> None:
     bot.llm.answers = [Permanent("auth"), Permanent("auth"), "Back again.", Permanent("auth")]
     for text in ("one", "two", "three", "four"):

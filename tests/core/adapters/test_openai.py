@@ -103,7 +103,51 @@ def test_a_refused_answer_carries_no_text(body: dict[str, Any]) -> None:
     assert completion.text == ""
 
 
-@pytest.mark.parametrize("content", [None, "", " \n", []])
+def test_a_request_that_the_vendors_filter_turns_away_is_a_refused_answer() -> None:
+    with llm(refusal(400, "content_filter", param="prompt")) as (adapter, server):
+        completion = ask(adapter)
+        assert len(server.seen) == 1
+    assert (completion.refused, completion.text, completion.model) == (True, "", "gpt-6-luna")
+
+
+@pytest.mark.parametrize("finish", ["error", "abort"])
+def test_an_answer_that_broke_off_is_worth_another_try_and_never_half_an_answer(finish: str) -> None:
+    with (
+        llm(reply(200, answer("Half an", finish=finish))) as (adapter, _),
+        pytest.raises(Transient, match="broken_off"),
+    ):
+        ask(adapter)
+
+
+def test_what_a_reasoning_model_thought_is_not_part_of_its_answer() -> None:
+    with llm(reply(200, answer("<think>\nShe is sad.\n</think>\n\nHello!"))) as (adapter, _):
+        assert ask(adapter).text == "Hello!"
+
+
+def test_thoughts_alone_are_an_empty_answer() -> None:
+    with (
+        llm(reply(200, answer("<think>I wonder", finish="length"))) as (adapter, _),
+        pytest.raises(Transient, match="empty"),
+    ):
+        ask(adapter)
+
+
+def test_of_a_model_whose_thoughts_begin_in_the_prompt_a_cut_answer_without_their_end_is_all_thought() -> None:
+    steps = (answer("So.</think>Hello!"), answer("She asks me to", finish="length"), answer("Plain."))
+    with llm(*(reply(200, step) for step in steps)) as (adapter, _):
+        assert ask(adapter).text == "Hello!"
+        with pytest.raises(Transient, match=r"^empty$"):
+            ask(adapter)
+        assert ask(adapter).text == "Plain."
+
+
+@pytest.mark.parametrize("model", [None, "", "x" * 200, "a b\0c"])
+def test_a_model_name_that_is_none_gives_way_to_the_configured_one(model: str | None) -> None:
+    with llm(reply(200, answer(model=model))) as (adapter, _):
+        assert ask(adapter).model == "gpt-6-luna"
+
+
+@pytest.mark.parametrize("content", [None, "", " \n", [], "\u200b\u200d", "\0"])
 def test_an_empty_answer_is_worth_another_try(content: Any) -> None:
     with llm(reply(200, answer(content))) as (adapter, _), pytest.raises(Transient, match=r"^empty$"):
         ask(adapter)
@@ -137,6 +181,8 @@ def test_an_answer_without_usage_counts_no_tokens(usage: Any) -> None:
         json.dumps(answer(17)).encode(),
         json.dumps(answer(usage={"prompt_tokens": -1})).encode(),
         json.dumps(answer(usage={"prompt_tokens": "many"})).encode(),
+        json.dumps(answer(usage={"completion_tokens": 10**12})).encode(),
+        json.dumps({"error": {"message": "no", "code": 502}}).encode(),
         b"\xff\xfe",
     ],
 )
@@ -178,9 +224,12 @@ def test_the_content_type_does_not_matter() -> None:
         (refusal(503, SECRET), Transient, "server", "503"),
         (refusal(401, "invalid_api_key"), Permanent, "auth", "invalid_api_key"),
         (refusal(403, "unsupported_country"), Permanent, "auth", "unsupported_country"),
-        (refusal(404, "model_not_found"), Permanent, "rejected", "model_not_found"),
+        (refusal(402), Permanent, "insufficient_quota", "x"),
+        (refusal(404, "model_not_found"), Permanent, "misconfigured", "model_not_found"),
         (refusal(400, "context_length_exceeded", param="messages"), Permanent, "rejected", "context_length_exceeded"),
-        (reply(307, b"", Location="https://elsewhere.test/"), Permanent, "rejected", "307"),
+        (reply(307, b"", Location="https://elsewhere.test/"), Permanent, "misconfigured", "307"),
+        (refusal(400, "other"), Permanent, "rejected", "other"),
+        (reply(413, b""), Permanent, "rejected", "413"),
         (cut(), Transient, "disconnected", ""),
     ],
 )
