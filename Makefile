@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check compose-test
+.PHONY: help install demo test check chaos compose-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ check: $(INSTALLED) ## lint, formatting, types, imports
 	@.venv/bin/ruff format --check
 	@.venv/bin/basedpyright
 	@.venv/bin/lint-imports
+
+chaos: $(INSTALLED) ## kill everything while people write, check the promise; ARGS="--seed 7 --help"
+	@$(RUN) tests.chaos $(ARGS)
 
 compose-test: ## build the image and answer a message in containers; needs Docker
 	@$(PYTHON) -m deploy.local.compose_test
