@@ -1,0 +1,82 @@
+"""Workers come and go: killed, told to stop, joined by others."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from deploy.local.child import free_port
+from deploy.local.postgres import Postgres
+from deploy.local.redis import Redis
+from deploy.local.stack import Stack, local_environment
+from tests.system.running import System
+
+LLM_S = 2
+LLM_TIMEOUT_S = 4
+PEOPLE = [f"+1555030{number:04d}" for number in range(40)]
+
+
+@pytest.fixture
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    logs = tmp_path_factory.mktemp("workers")
+    with ExitStack() as parts:
+        postgres = parts.enter_context(Postgres(durable=False, log=logs / "postgres.log"))
+        redis = parts.enter_context(Redis(log=logs / "redis.log"))
+        plain = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        bounds = {"LLM_TIMEOUT_S": str(LLM_TIMEOUT_S), "SIMULATOR_LLM_LATENCY_MS": str(LLM_S * 1000)}
+        settings = local_environment(
+            plain | bounds,
+            database_url=postgres.url,
+            redis_url=redis.url,
+            webhook_port=free_port(),
+            simulator_port=free_port(),
+        )
+        stack = parts.enter_context(Stack(settings, logs=logs))
+        stack.start(workers=2, concurrency=50)
+        system = System(stack=stack, postgres=postgres, redis=redis, logs=logs)
+        system.wait_until(lambda: len(system.rows("SELECT * FROM workers")) == 2, within_s=30, what="two workers")
+        yield system
+
+
+def held_by(system: System, pid: int) -> int:
+    query = (
+        "SELECT t.id FROM turns t JOIN workers w ON w.id = t.worker_id WHERE w.pid = %(pid)s AND finished_at IS NULL"
+    )
+    return len(system.rows(query, pid=pid))
+
+
+def write_all(system: System) -> None:
+    for person in PEOPLE:
+        system.stack.phone.write(person, "hello")
+
+
+def all_answered_once(system: System) -> bool:
+    return [len(system.stack.phone.replies(person)) for person in PEOPLE] == [1] * len(PEOPLE)
+
+
+@pytest.mark.timeout(180)
+def test_what_a_killed_worker_held_is_answered_by_another_within_15_s_and_once(system: System) -> None:
+    time.sleep(9)  # the survivor judges others only once it has itself been seen for long enough
+    write_all(system)
+    victim = system.stack.processes["worker"]
+    assert held_by(system, victim.pid) > 0
+    victim.kill()
+    system.stack.processes.stop("worker")
+    system.wait_until(lambda: all_answered_once(system), within_s=15 + LLM_S, what="every reply")
+    time.sleep(3)
+    assert all_answered_once(system)
+
+
+@pytest.mark.timeout(180)
+def test_sigterm_ends_a_worker_in_time_though_its_calls_hang_and_others_answer(system: System) -> None:
+    system.stack.phone.set_faults({"llm": {"hang": 1}})
+    write_all(system)
+    worker = system.stack.processes["worker"]
+    assert held_by(system, worker.pid) > 0
+    began = time.monotonic()
+    assert system.stack.processes.stop("worker") == 0
+    assert time.monotonic() - began < LLM_TIMEOUT_S + 10
+    system.stack.phone.set_faults({})
+    system.wait_until(lambda: all_answered_once(system), within_s=60, what="every reply")
