@@ -134,7 +134,9 @@ class Answerer:
         return voice.fixed("failure", reason=reason, outcome="failed", failure="noticed")
 
     def _voice(self, work: Work, decision: Decision) -> "_Voice":
-        language = detect("\n".join(work.texts), self._cast, work.language)
+        # A command word alone ("HELP") is no sign that somebody who writes German now writes English.
+        known = work.language if work.own[0].command else None
+        language = known or detect("\n".join(work.texts), self._cast, work.language)
         character = self._cast.characters[decision.character]
         return _Voice(cast=self._cast, character=character, language=language, work=work, decision=decision)
 

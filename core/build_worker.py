@@ -33,6 +33,7 @@ from core.erasure import Eraser
 from core.errors import ConfigurationError
 from core.intake import Intake
 from core.limits import Limits
+from core.model import TWILIO
 from core.outbox import Outbox
 from core.presence import Presence
 from core.routing.phrases import load_phrases
@@ -41,8 +42,6 @@ from core.store import Store
 from core.turn import Turns
 from core.upkeep import Upkeep
 
-TWILIO: Final = "twilio"
-"""The channel's name, in messages and deliveries."""
 STATUS_PATH: Final = "/whatsapp/status#rc=3&rp=5xx,ct,rt&ct=2000&rt=4000&tt=15000"
 """With connection overrides: without them Twilio does not repeat a report that we could not take.
 

@@ -3,41 +3,20 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Final, NoReturn
 
 import click
 
-from core import __version__, log
+from core import __version__, log, operator_cli
 from core.config import DatabaseSettings, Environment, PromptSettings
-from core.errors import ConfigurationError, Transient
+from core.errors import Transient
+from core.exits import SAYS_NO
+from core.exits import checked as _checked
 
-SAYS_NO: Final = 1
-WRONG_USE: Final = 2
 DESK_THREADS: Final = 16
 """Celery's own threads in a worker: they store, take reports and sweep; turns have threads of their own."""
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def _checked(command: _Command) -> _Command:
-    """Wrong configuration ends with one problem a line on stderr and exit code 2; an absent service with 1."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except ConfigurationError as error:
-            for problem in error.problems:
-                click.echo(problem, err=True)
-            sys.exit(WRONG_USE)
-        except Transient as error:
-            click.echo(f"not reachable: {error}", err=True)
-            sys.exit(SAYS_NO)
-
-    return run  # type: ignore[return-value]  # the wrapper takes what the command takes
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -152,6 +131,9 @@ def forget(person: str) -> None:
         click.echo("nobody is known by that name", err=True)
         sys.exit(SAYS_NO)
     click.echo("erased")
+
+
+operator_cli.register(main)
 
 
 def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:

@@ -90,7 +90,7 @@ class Intake:
                 try:
                     messages.append(load_inbound(entry))
                 except Unreadable as error:
-                    transaction.run("bury", source="inbox", payload=entry, reason=str(error))
+                    transaction.run("bury_entry", person=inbox.person, payload=entry, reason=str(error))
             stored, held = 0, None
             for group in _by_channel(messages):
                 new, turn = self._store_group(transaction, inbox.person, group, None if held else worker_id)

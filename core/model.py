@@ -6,6 +6,8 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+TWILIO: Final = "twilio"
+"""The channel's name, in messages and deliveries."""
 WIRE_VERSION: Final = 1
 """Version of everything we put into Redis. A worker reads its own and older ones; see `Unreadable`."""
 

@@ -335,7 +335,7 @@ class Outbox:
             message
             for message in self._channels[doubt.channel].recent_to(doubt.recipient, limit=LOOK_AT)
             if not message.inbound
-            and _folded(message.body) == _folded(doubt.body)
+            and folded(message.body) == folded(doubt.body)
             and (message.created_at is None or message.created_at >= earliest)
         ]
         if not listed:
@@ -389,6 +389,6 @@ def _outgoing(claim: Claim) -> Outgoing:
     return Outgoing(delivery_id=claim.delivery_id, sender=claim.sender, recipient=claim.recipient, body=claim.body)
 
 
-def _folded(text: str) -> str:
-    """Whether the provider trims or folds white space in its log is not documented: compare without it."""
+def folded(text: str) -> str:
+    """The text to compare with the provider's log: whether that trims or folds white space is not documented."""
     return "".join(text.split())

@@ -1,6 +1,6 @@
 """What the use cases need from the outside, as Protocols; core/adapters/ holds what meets them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -108,6 +108,24 @@ class Channel(Protocol):
         ...
 
 
+class MessageLog(Protocol):
+    """The provider's own record of what it carried, to compare ours with."""
+
+    def log(self, since: datetime, until: datetime) -> Iterator[ProviderMessage]:
+        """Yields all messages of the account between these times, both ways, page by page.
+
+        Raises: Transient, Permanent, also in the middle of the iteration.
+        """
+        ...
+
+    def fetch(self, provider_id: str) -> ProviderMessage:
+        """Returns the message with that id as the provider sees it now.
+
+        Raises: Transient, Permanent (also when there is none: `code` is then 20404).
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
     """What waits in one person's inbox: raw entries, oldest first, as the door wrote them."""
@@ -156,6 +174,14 @@ class Inboxes(Protocol):
 
     def remove_reports(self, entries: Sequence[bytes]) -> int:
         """Removes exactly these reports and returns how many still wait."""
+        ...
+
+    def put_back(self, person: str, entry: bytes) -> None:
+        """Appends an entry to the inbox of that person key; the sweep takes it in."""
+        ...
+
+    def put_back_report(self, entry: bytes) -> None:
+        """Appends an entry to the list of status reports; the sweep takes it in."""
         ...
 
     def forget(self, ids: Sequence[str]) -> None:

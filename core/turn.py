@@ -183,6 +183,7 @@ class Turns:
         age = row.now - row.waiting_since + (getattr(error, "after", None) or timedelta(0))
         if isinstance(error, Transient) and not given_up(row.failures, age=age, max_age=self._settings.retry_max_age):
             return None
+        _log.error("turn_failed", turn=row.turn_id, reason=error.reason, code=error.code, failures=row.failures)
         noticed = row.failure_notice_at is not None and row.now - row.failure_notice_at < NOTICE_AGAIN_AFTER
         return self._answerer.failure(work, error.reason, noticed=noticed)
 

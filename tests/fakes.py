@@ -19,6 +19,7 @@ from core.answer import Answerer
 from core.characters import Cast, load_cast
 from core.config import DEFAULT_PROMPTS, DatabaseSettings, LimitSettings, TurnSettings
 from core.erasure import Eraser
+from core.errors import Permanent
 from core.intake import HeldTurn, Intake
 from core.limits import Limits
 from core.model import InboundMessage, StatusReport
@@ -156,6 +157,41 @@ class AtOnce(Executor):
         done: Future[Any] = Future()
         done.set_result(fn(*args, **kwargs))
         return done
+
+
+@dataclass
+class FakeMessageLog:
+    """The provider's record of both directions: what the channel accepted, and the messages in `came`."""
+
+    channel: FakeChannel
+    came: list[ProviderMessage] = field(default_factory=list[ProviderMessage])
+    fetched: list[str] = field(default_factory=list[str])
+
+    def hears(self, *messages: InboundMessage) -> None:
+        self.came += [
+            ProviderMessage(
+                provider_id=message.provider_id,
+                sender=message.sender,
+                recipient=message.recipient,
+                body=message.text,
+                inbound=True,
+                status="received",
+                error_code="",
+                created_at=message.received_at,
+            )
+            for message in messages
+        ]
+
+    def log(self, since: datetime, until: datetime) -> Iterator[ProviderMessage]:
+        rows = [(m.created_at, m) for m in (*self.came, *self.channel.log) if m.created_at is not None]
+        yield from (m for at, m in sorted(rows, key=lambda row: row[0], reverse=True) if since <= at <= until)
+
+    def fetch(self, provider_id: str) -> ProviderMessage:
+        self.fetched.append(provider_id)
+        for message in (*self.came, *self.channel.log):
+            if message.provider_id == provider_id:
+                return message
+        raise Permanent("rejected", code="20404")
 
 
 class RunsHere:

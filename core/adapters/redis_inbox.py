@@ -176,6 +176,7 @@ class RedisInboxes:
         self._remove_reports = _script(client, "remove_reports")
         self._waiting = _script(client, "waiting")
         self._forget = _script(client, "forget")
+        self._put_back = _script(client, "put_back")
 
     def read(self, person: str, *, limit: int) -> Inbox:
         """Returns the oldest entries of that person key's inbox; removes nothing. Unknown: an empty inbox."""
@@ -200,6 +201,14 @@ class RedisInboxes:
     def remove_reports(self, entries: Sequence[bytes]) -> int:
         """Removes exactly these reports and returns how many still wait."""
         return int(_transient(lambda: self._remove_reports(args=list(entries))))
+
+    def put_back(self, person: str, entry: bytes) -> None:
+        """Appends an entry to the inbox of that person key. Wakes nobody: the sweep sees every inbox that waits."""
+        _transient(lambda: self._put_back(args=[person, entry]))
+
+    def put_back_report(self, entry: bytes) -> None:
+        """Appends an entry to the list of status reports, which every worker reads each second."""
+        _transient(lambda: self._client.rpush("sisters:reports", entry))
 
     def forget(self, ids: Sequence[str]) -> None:
         """Erases the inboxes and aliases of a person named by these ids (addresses, not person keys)."""

@@ -26,3 +26,7 @@ RETURNING id AS turn_id, conversation_id, claims AS fence;
 -- name: bury
 -- What cannot be read is kept apart, so that it blocks nothing.
 INSERT INTO dead_letters (source, payload, reason) VALUES (%(source)s, %(payload)s, %(reason)s);
+
+-- name: bury_entry
+-- The same for an entry of an inbox; with the inbox's key, so that it can be put back there.
+INSERT INTO dead_letters (source, person, payload, reason) VALUES ('inbox', %(person)s, %(payload)s, %(reason)s);

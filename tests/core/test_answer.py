@@ -47,6 +47,13 @@ def test_help_is_answered_without_the_llm_in_the_persons_language(bot: Bot) -> N
     assert bot.rows("SELECT reason FROM turns")[0]["reason"] == "help"
 
 
+def test_a_command_word_does_not_change_the_language_of_a_chat(bot: Bot) -> None:
+    bot.say("Wie werde ich eigentlich eine gute Streamerin?")
+    pause_is_over(bot)
+    bot.say("HELP")
+    assert bot.rows("SELECT language FROM conversations")[0]["language"] == "de"
+
+
 def test_a_sentence_with_a_command_word_is_no_command(bot: Bot) -> None:
     bot.say("how do I delete a track")
     assert bot.rows("SELECT reason FROM turns")[0]["reason"] == "llm"

@@ -244,6 +244,23 @@ def test_a_person_who_is_forgotten_leaves_nothing(way_in: RedisDoor, within: Red
     assert raw.zrange("sisters:waiting", 0, -1) == [other.encode()]
 
 
+def test_what_is_put_back_goes_to_the_end_and_is_seen_by_the_sweep(way_in: RedisDoor, within: RedisInboxes, raw: Any):
+    within.put_back("p", b"entry")
+    assert within.read("p", limit=10).entries == (b"entry",)
+    assert within.waiting(older_than=timedelta(0), limit=10) == ["p"]
+    way_in.accept(message(1))
+    since = raw.zscore("sisters:waiting", person_key(PHONE))
+    within.put_back(person_key(PHONE), b"entry")
+    assert within.read(person_key(PHONE), limit=10).entries[1] == b"entry"
+    assert raw.zscore("sisters:waiting", person_key(PHONE)) == since
+
+
+def test_a_report_that_is_put_back_is_read_last(way_in: RedisDoor, within: RedisInboxes):
+    way_in.report(report(1))
+    within.put_back_report(b"entry")
+    assert within.read_reports(limit=10)[1:] == (b"entry",)
+
+
 def test_scripts_are_loaded_again_where_redis_does_not_know_them(way_in: RedisDoor, within: RedisInboxes, raw: Any):
     way_in.accept(message(1))
     raw.script_flush()
