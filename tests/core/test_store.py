@@ -40,8 +40,8 @@ def test_postgres_understands_every_query(database_url: str) -> None:
     """PREPARE checks names and types against the schema without running anything."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         for name, query in load_queries().items():
-            if name in ("keep_list_of_migrations", "one_snapshot"):
-                continue  # a utility statement cannot be prepared; migrating and auditing run them
+            if query.startswith((b"CREATE", b"SET")):
+                continue  # a utility statement cannot be prepared; the tests of its caller run it
             numbers: dict[str, int] = {}
             text = re.sub(
                 r"%\((\w+)\)s", lambda found, n=numbers: f"${n.setdefault(found[1], len(n) + 1)}", query.decode()
