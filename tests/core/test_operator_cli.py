@@ -42,7 +42,7 @@ def as_twilio_lists(log: FakeMessageLog) -> dict[str, Any]:
                 "direction": "inbound" if message.inbound else "outbound-api",
                 "status": message.status,
                 "error_code": None,
-                "date_created": format_datetime(message.created_at - timedelta(minutes=1)),
+                "date_created": format_datetime(message.created_at - timedelta(seconds=40)),
             }
             for message in (*log.channel.log, *log.came)
             if message.created_at is not None
