@@ -16,12 +16,11 @@ from core.config import TurnSettings
 from core.errors import OutsideError, Permanent, Transient
 from core.intake import HeldTurn
 from core.outbox import Outbox
-from core.prompting import Said
+from core.prompting import HISTORY_MESSAGES, Said
 from core.retry import backoff, given_up
 from core.store import Store, Transaction
 
 MESSAGES_PER_TURN: Final = 100
-HISTORY_MESSAGES: Final = 20
 CLAIMS_AT_MOST: Final = 10
 """A turn claimed so often without ending, or saying why not, is taken to end the workers that run it."""
 CRASH_WAITS: Final = timedelta(seconds=10)
