@@ -70,7 +70,8 @@ WITH told AS (
     FROM judged j
 ), weighed AS (
     SELECT e.*,
-           -- Planned: the turn, or a delivery in whose sequence this one stands, says when; or it is being tried again now.
+           -- Planned: the turn, a delivery in whose sequence this one stands, or our number's rest says when; or it is being
+           -- tried again now.
            CASE WHEN ending = 'open' AND since < now() - %(stuck_after)s::interval THEN NOT (
                EXISTS (
                    SELECT FROM turns t
@@ -84,7 +85,10 @@ WITH told AS (
                    WHERE d.conversation_id = e.conversation_id AND d.turn_id <= e.turn_id
                      AND d.state IN ('waiting', 'sending', 'unknown')
                      AND (d.next_attempt_at > now()
-                          OR (d.state = 'sending' AND d.failures > 0 AND d.claimed_at > now() - interval '60 seconds')))))
+                          OR (d.state = 'sending' AND d.failures > 0 AND d.claimed_at > now() - interval '20 seconds')
+                          OR (d.state = 'waiting' AND EXISTS (
+                              SELECT FROM senders s
+                              WHERE s.channel = d.channel AND s.number = d.sender AND s.paused_until > now()))))))
            ELSE false END AS stuck
     FROM ended e
 )

@@ -263,6 +263,26 @@ def test_a_reply_behind_a_planned_delivery_of_its_sequence_is_not_stuck(bot: Bot
     assert [stuck.phase for stuck in audited(bot).stuck] == ["waiting", "waiting"]
 
 
+def test_what_waits_while_our_number_rests_is_not_stuck(bot: Bot) -> None:
+    bot.channel.outcomes = [Permanent("rejected", code="63038")]
+    bot.say("hello")
+    bot.change(AGED)
+    assert endings(bot) == {"open": 1}
+    assert audited(bot).good
+    bot.change("UPDATE senders SET paused_until = now() - interval '1 second'")
+    assert [stuck.phase for stuck in audited(bot).stuck] == ["waiting"]
+
+
+def test_a_limit_refuses_with_one_notice_and_then_without(database_url: str, redis_url: str) -> None:
+    bot = Bot(database_url, redis_url, PERSON_TURNS_PER_DAY=1)
+    for text in ("one", "two", "three"):
+        bot.say(text)
+        next_goes(bot)
+    assert len(bot.channel.sent) == 2
+    assert endings(bot) == {"answered": 1, "refused": 2}
+    bot.close()
+
+
 @pytest.mark.parametrize("state", ["sending", "unknown"])
 def test_a_doubtful_send_that_nobody_looks_into_is_stuck(bot: Bot, state: str) -> None:
     bot.channel.outcomes = [Ambiguous("cut")]
