@@ -1,7 +1,8 @@
 """Makes the parts of a worker, and of the operator's commands, out of the environment; knows the concrete classes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
@@ -12,9 +13,10 @@ import structlog
 from core.adapters.failover import Failover
 from core.adapters.moderation import NoModerator, OpenAiModerator
 from core.adapters.openai import OpenAiLlm
-from core.adapters.redis_inbox import inboxes
+from core.adapters.redis_inbox import RedisInboxes, inboxes
 from core.adapters.twilio import TwilioChannel
 from core.answer import Answerer
+from core.catchup import CatchUp
 from core.characters import Cast, load_cast
 from core.config import (
     SANDBOX_NUMBER,
@@ -32,6 +34,7 @@ from core.config import (
 from core.erasure import Eraser
 from core.errors import ConfigurationError
 from core.intake import Intake
+from core.latecomers import Latecomers, Line
 from core.limits import Limits
 from core.model import TWILIO
 from core.outbox import Outbox
@@ -77,6 +80,7 @@ class WorkerParts:
     outbox: Outbox
     upkeep: Upkeep
     eraser: Eraser
+    catch_up: CatchUp
     presence: Presence
     clients: Sequence[Closes]
 
@@ -158,6 +162,7 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         outbox=outbox,
         upkeep=Upkeep(store=Store(read.database, connections=2), inboxes=box, intake=intake, worker_id=worker_id),
         eraser=Eraser(store=store, inboxes=box),
+        catch_up=_catch_up(store, box, intake, _line(read.twilio, channel), worker_id, read.turn),
         presence=presence,
         clients=(outbox, llm, moderator, channel),
     )
@@ -181,6 +186,22 @@ def eraser(environ: Mapping[str, str]) -> Eraser:
     database, redis = environment.read(DatabaseSettings), environment.read(RedisSettings)
     environment.check()
     return Eraser(store=Store(database, connections=1), inboxes=inboxes(redis.url))
+
+
+@contextmanager
+def catch_up(environ: Mapping[str, str]) -> Generator[CatchUp]:
+    """What `sisters catch-up` needs: no model, and no address of ours. Raises: ConfigurationError."""
+    environment = Environment(environ)
+    database, redis = environment.read(DatabaseSettings), environment.read(RedisSettings)
+    twilio, turn = environment.read(TwilioSettings), environment.read(TurnSettings)
+    prompts = environment.read(PromptSettings)
+    environment.check()
+    cast = load_cast(prompts.directory)
+    store, box = Store(database, connections=1), inboxes(redis.url)
+    worker_id = uuid4()  # holds nothing: what it stores waits for a worker
+    intake = Intake(store=store, inboxes=box, cast=cast, worker_id=worker_id, turn_deadline=turn.deadline)
+    with closing(store), closing(box), closing(TwilioChannel(twilio, status_url="", connections=1)) as channel:
+        yield _catch_up(store, box, intake, _line(twilio, channel), worker_id, turn)
 
 
 def router_of(prompts: PromptSettings, cast: Cast | None = None) -> Router:
@@ -222,6 +243,17 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
         cast=cast,
         router=router,
     )
+
+
+def _line(twilio: TwilioSettings, channel: TwilioChannel) -> Line:
+    return Line(name=TWILIO, channel=channel, number=twilio.number)
+
+
+def _catch_up(
+    store: Store, box: RedisInboxes, intake: Intake, line: Line, worker_id: UUID, turn: TurnSettings
+) -> CatchUp:
+    latecomers = Latecomers(store=store, inboxes=box, intake=intake, line=line, retry_max_age=turn.retry_max_age)
+    return CatchUp(store=store, latecomers=latecomers, line=line, worker_id=worker_id)
 
 
 def _moderator(llm: LlmSettings, connections: int) -> NoModerator | OpenAiModerator:

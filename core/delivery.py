@@ -84,3 +84,8 @@ def pause(code: str) -> timedelta | None:
 def opted_out(code: str) -> bool:
     """Whether the person told Twilio itself to stop: nothing more may be sent until they write START."""
     return code in _OPTED_OUT
+
+
+def folded(text: str) -> str:
+    """Whether the provider trims or folds white space in its log is not documented: compare without it."""
+    return "".join(text.split())

@@ -77,10 +77,20 @@ class Intake:
                 break
         return stored
 
-    def store_messages(self, person: str, messages: Sequence[InboundMessage]) -> int:
-        """Stores messages of one person that came by another way than the door; returns how many were new."""
+    def store_messages(self, messages: Sequence[InboundMessage], *, too_late: bool = False) -> int:
+        """Stores messages of one person, oldest first, that came another way than the door; returns how many are new.
+
+        They are owed an answer, which whoever has a free place gives; `too_late`: they are recorded and owed nothing.
+        Raises: Transient.
+        """
         with self._store.transaction() as transaction:
-            return sum(self._store_group(transaction, person, messages, None)[0] for messages in _by_channel(messages))
+            return sum(
+                self._store_group(transaction, group, None, too_late=too_late)[0] for group in _by_channel(messages)
+            )
+
+    def command(self, text: str) -> str | None:
+        """Which command that text is, as a whole message."""
+        return self._cast.command(text)
 
     def _store_entries(self, inbox: Inbox, worker_id: UUID | None) -> tuple[int, HeldTurn | None]:
         """Returns how many were new, and the turn that this worker now holds."""
@@ -93,25 +103,34 @@ class Intake:
                     transaction.run("bury_entry", person=inbox.person, payload=entry, reason=str(error))
             stored, held = 0, None
             for group in _by_channel(messages):
-                new, turn = self._store_group(transaction, inbox.person, group, None if held else worker_id)
+                new, turn = self._store_group(transaction, group, None if held else worker_id)
                 stored, held = stored + new, held or turn
         return stored, held
 
     def _store_group(
-        self, transaction: Transaction, person: str, messages: Sequence[InboundMessage], worker_id: UUID | None
+        self,
+        transaction: Transaction,
+        messages: Sequence[InboundMessage],
+        worker_id: UUID | None,
+        *,
+        too_late: bool = False,
     ) -> tuple[int, HeldTurn | None]:
         newest = messages[-1]
         conversation_id = transaction.value(
             "open_conversation",
-            person_id=self._person_id(transaction, person, messages),
+            person_id=self._person_id(transaction, messages),
             channel=newest.channel,
             sender=newest.sender,
             recipient=newest.recipient,
             profile_name=newest.profile_name,
+            late=newest.late or too_late,
         )
-        new = transaction.values("store_messages", conversation_id=conversation_id, **self._columns(messages))
-        if not new:
-            return 0, None
+        columns = self._columns(messages)
+        new = transaction.values("store_messages", conversation_id=conversation_id, too_late=too_late, **columns)
+        if too_late:
+            transaction.run("heed_stop", message_ids=new)
+        if not new or too_late:
+            return len(new), None
         turn = transaction.one(
             HeldTurn,
             "open_turn",
@@ -121,13 +140,13 @@ class Intake:
         )
         return len(new), turn if worker_id is not None else None
 
-    def _person_id(self, transaction: Transaction, person: str, messages: Sequence[InboundMessage]) -> int:
+    def _person_id(self, transaction: Transaction, messages: Sequence[InboundMessage]) -> int:
         """Finds or makes the person, and learns every id that the messages name."""
         known = {kind: value for message in messages for kind, value in _identities(message).items() if value}
         ids = {kind: known.get(kind, "") for kind in ("parent", "external", "address")}
         person_id = transaction.value("find_people", **ids)
         if person_id is None:
-            transaction.run("lock_inbox", person=person)
+            transaction.run("lock_ids", values=list(known.values()))
             person_id = transaction.value("find_people", **ids) or transaction.value("create_person")
         transaction.run("learn_identities", person_id=person_id, kinds=list(known.keys()), values=list(known.values()))
         return person_id

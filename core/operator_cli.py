@@ -47,7 +47,7 @@ class _Span(click.ParamType[timedelta]):
 
 def register(main: click.Group) -> None:
     """Adds the commands to `sisters`."""
-    for command in (audit, timeline, dead):
+    for command in (audit, catch_up, timeline, dead):
         main.add_command(command)
 
 
@@ -73,6 +73,17 @@ def audit(stuck_after: timedelta, since: timedelta | None, *, against_provider: 
         result = recount(store, stuck_after=stuck_after)
     click.echo(json.dumps(_recount_json(result, comparison), indent=2))
     sys.exit(0 if result.good and comparison.good else SAYS_NO)
+
+
+@click.command("catch-up")
+@click.option("--since", type=_Span(), help="how far back to read; without: from the mark of the last reading")
+@checked
+def catch_up(since: timedelta | None) -> None:
+    """Find in Twilio's log what never reached us; print counts as JSON. Workers do so by themselves."""
+    from core.build_worker import catch_up as reading
+
+    with _operating(), reading(os.environ) as found:
+        click.echo(json.dumps(found.run(since).as_json()))
 
 
 @click.command()

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -13,10 +13,11 @@ from uuid import UUID
 import structlog
 
 from core.config import TurnSettings
-from core.delivery import FAILURES, RANKS, Remedy, advances, opted_out, pause, remedy
+from core.delivery import RANKS, Remedy, folded, opted_out, pause, remedy
 from core.errors import Ambiguous, OutsideError, Permanent, Transient
 from core.model import StatusReport, Unreadable, load_report
-from core.ports import Channel, Inboxes, Outgoing
+from core.ports import Channel, Inboxes, Outgoing, ProviderMessage
+from core.reports import apply_told, take_fetched, take_report
 from core.retry import backoff, given_up
 from core.store import Conflict, Store, Transaction
 
@@ -36,7 +37,9 @@ LOOK_AT: Final = 20
 CLOCKS_DIFFER_BY: Final = timedelta(seconds=60)
 RESEND_AT_MOST: Final = 1
 REPORTS_AT_ONCE: Final = 200
-_FAILED_RANK: Final = 9
+REPORT_WITHIN: Final = timedelta(minutes=10)
+"""After so long without a final report the provider is asked, once. "sent" is not final: whether a message that
+failed after it counts as answered hangs on the report that did not come."""
 
 _Given = TypeVar("_Given")
 _log = structlog.stdlib.get_logger(__name__)
@@ -80,12 +83,11 @@ class _Doubt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Reported:
+class _Unreported:
     delivery_id: int
     conversation_id: int
-    state: str
-    status: str
-    provider_id: str | None
+    channel: str
+    provider_id: str
 
 
 class Outbox:
@@ -171,7 +173,7 @@ class Outbox:
         except Ambiguous as error:
             log.warning("send_doubtful", reason=error.reason, code=error.code)
             return self._settle("doubt_delivery", claim, code=error.code or error.reason)
-        self._settle("accept_delivery", claim, provider_id=provider_id)
+        self._accept(claim, provider_id)
         log.info("sent", sid=provider_id)
         return True  # the next claim decides whether the pause is over
 
@@ -232,7 +234,7 @@ class Outbox:
                     except Unreadable as error:
                         transaction.run("bury", source="reports", payload=entry, reason=str(error))
                         continue
-                    conversation_id = _apply(transaction, report)
+                    conversation_id = take_report(transaction, report)
                     if conversation_id is not None:
                         freed.add(conversation_id)
             taken += len(entries)
@@ -261,6 +263,42 @@ class Outbox:
             "wait_for_place", delivery_id=claim.delivery_id, fence=claim.fence, slot_at=slot_at, burst=PAIR_BURST
         )
         return False
+
+    def ask_after(self, limit: int) -> int:
+        """Asks what became of deliveries of which no final report came; returns how many were asked about.
+
+        Each is asked about once, whatever the answer; where the provider cannot be asked, again a minute later.
+        Raises: Transient.
+        """
+        with self._store.transaction() as transaction:
+            unreported = transaction.all(_Unreported, "claim_unreported", silence=REPORT_WITHIN, limit=limit)
+        for delivery in unreported:
+            try:
+                message = self._channels[delivery.channel].fetch(delivery.provider_id)
+            except Permanent as error:
+                if error.reason == "auth":  # our account's trouble: says nothing of the message
+                    raise Transient(error.reason, code=error.code) from None
+                _log.warning("not_fetched", delivery=delivery.delivery_id, reason=error.reason, code=error.code)
+                report = None
+            else:
+                report = _as_report(delivery, message)
+            with self._store.transaction() as transaction:
+                if report is not None:
+                    take_fetched(transaction, report)
+                transaction.run("note_fetched", delivery_id=delivery.delivery_id)
+        return len(unreported)
+
+    def _accept(self, claim: Claim | _Doubt, provider_id: str) -> None:
+        """The delivery learns the provider's id, and what was reported under that id before."""
+        try:
+            with self._store.transaction() as transaction:
+                told = transaction.value(
+                    "accept_delivery", delivery_id=claim.delivery_id, fence=claim.fence, provider_id=provider_id
+                )
+                if told:
+                    apply_told(transaction, channel=claim.channel, provider_id=provider_id)
+        except (Transient, Conflict) as error:
+            _log.warning("not_settled", delivery=claim.delivery_id, statement="accept_delivery", reason=str(error))
 
     def _settle(self, statement: str, claim: Claim | _Doubt, **params: Any) -> bool:
         """Writes how a claim ended; Postgres away: it is later found to be old and looked into. Returns False."""
@@ -314,7 +352,7 @@ class Outbox:
             return
         if provider_id is not None:
             _log.info("doubt_found", delivery=doubt.delivery_id, sid=provider_id)
-            self._settle("accept_delivery", doubt, provider_id=provider_id)
+            self._accept(doubt, provider_id)
             self.push(doubt.conversation_id)
         elif doubt.doubted_for < self._settings.ambiguous_wait:
             rest = self._settings.ambiguous_wait - doubt.doubted_for
@@ -347,48 +385,16 @@ class Outbox:
         return next((message.provider_id for message in listed if message.provider_id not in known), None)
 
 
-def _apply(transaction: Transaction, report: StatusReport) -> int | None:
-    """Applies a report that says something new; returns the conversation that may go on, if any."""
-    new = transaction.value(
-        "store_report",
-        channel=report.channel,
-        provider_id=report.provider_id,
-        delivery_id=report.delivery_id or None,
-        status=report.status,
-        error_code=report.error_code,
-        received_at=report.received_at,
+def _as_report(delivery: _Unreported, message: ProviderMessage) -> StatusReport:
+    """Under the provider's id alone: our own id in a report is for a delivery that has none yet."""
+    return StatusReport(
+        channel=delivery.channel,
+        provider_id=delivery.provider_id,
+        status=message.status,
+        received_at=datetime.now(UTC),
+        error_code=message.error_code,
     )
-    if new is None:
-        return None
-    found = transaction.one(
-        _Reported,
-        "find_reported",
-        channel=report.channel,
-        provider_id=report.provider_id,
-        delivery_id=report.delivery_id,
-    )
-    if found is None or not advances(found.status, report.status):
-        return None
-    failed = report.status in FAILURES
-    transaction.run(
-        "apply_report",
-        delivery_id=found.delivery_id,
-        status=report.status,
-        rank=RANKS.get(report.status, _FAILED_RANK),
-        received_at=report.received_at,
-        provider_id=report.provider_id,
-        error_code=report.error_code,
-        state="failed" if failed else "accepted",
-    )
-    if failed:
-        transaction.run("cancel_rest", delivery_id=found.delivery_id)
-    return found.conversation_id
 
 
 def _outgoing(claim: Claim) -> Outgoing:
     return Outgoing(delivery_id=claim.delivery_id, sender=claim.sender, recipient=claim.recipient, body=claim.body)
-
-
-def folded(text: str) -> str:
-    """The text to compare with the provider's log: whether that trims or folds white space is not documented."""
-    return "".join(text.split())

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, Protocol
 
-from core.model import InboundMessage, StatusReport
+from core.model import InboundMessage, Media, StatusReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +84,9 @@ class ProviderMessage:
     status: str
     error_code: str
     created_at: datetime | None
+    sent_at: datetime | None = None
+    """Of an inbound message: when the provider called our webhook."""
+    media_count: int = 0
 
 
 class Channel(Protocol):
@@ -101,6 +104,21 @@ class Channel(Protocol):
 
         Raises: Transient, Permanent.
         """
+        ...
+
+    def received(self, recipient: str, *, since: datetime, until: datetime) -> Iterator[ProviderMessage]:
+        """Yields what people sent to that number of ours between these times, newest first, page by page.
+
+        Raises: Transient, Permanent, also in the middle of the iteration.
+        """
+        ...
+
+    def fetch(self, provider_id: str) -> ProviderMessage:
+        """Returns one message of the log as it is now. Raises: Transient, Permanent."""
+        ...
+
+    def media(self, provider_id: str) -> Sequence[Media]:
+        """Returns the attachments of an inbound message. Raises: Transient, Permanent."""
         ...
 
     def show_typing(self, provider_id: str) -> None:

@@ -16,13 +16,15 @@ from psycopg.rows import dict_row
 
 from core.adapters.redis_inbox import RedisDoor, RedisInboxes, door, inboxes
 from core.answer import Answerer
+from core.catchup import CatchUp
 from core.characters import Cast, load_cast
 from core.config import DEFAULT_PROMPTS, DatabaseSettings, LimitSettings, TurnSettings
 from core.erasure import Eraser
 from core.errors import Permanent
 from core.intake import HeldTurn, Intake
+from core.latecomers import Latecomers, Line
 from core.limits import Limits
-from core.model import InboundMessage, StatusReport
+from core.model import InboundMessage, Media, StatusReport
 from core.outbox import Outbox
 from core.ports import ChatMessage, Completion, Llm, Outgoing, ProviderMessage, Verdict
 from core.presence import Presence
@@ -111,6 +113,12 @@ class FakeChannel:
     sent: list[Outgoing] = field(default_factory=list[Outgoing])
     log: list[ProviderMessage] = field(default_factory=list[ProviderMessage])
     typing: list[str] = field(default_factory=list[str])
+    readings: list[tuple[datetime, datetime]] = field(default_factory=list[tuple[datetime, datetime]])
+    fetched: list[str] = field(default_factory=list[str])
+    attachments: dict[str, Sequence[Media]] = field(default_factory=dict[str, Sequence[Media]])
+    while_reading: Callable[[], None] = lambda: None
+    log_fails: Exception | None = None
+    log_fails_after: int = 0
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def send(self, message: Outgoing) -> str:
@@ -128,6 +136,33 @@ class FakeChannel:
         if self.look_up_fails is not None:
             raise self.look_up_fails
         return [message for message in self.log if message.recipient == recipient][:limit]
+
+    def received(self, recipient: str, *, since: datetime, until: datetime) -> Iterator[ProviderMessage]:
+        """As Twilio does it: newest first, whole seconds, both ends included."""
+        self.readings.append((since, until))
+        self.while_reading()
+        for number, message in enumerate(self.log):
+            if self.log_fails is not None and number >= self.log_fails_after:
+                raise self.log_fails
+            at = message.sent_at
+            if at is None or not since.replace(microsecond=0) <= at <= until:
+                continue
+            if message.inbound and message.recipient == recipient:
+                yield message
+
+    def fetch(self, provider_id: str) -> ProviderMessage:
+        self.fetched.append(provider_id)
+        if self.log_fails is not None:
+            raise self.log_fails
+        for message in self.log:
+            if message.provider_id == provider_id:
+                return message
+        raise Permanent("rejected", code="20404")
+
+    def media(self, provider_id: str) -> Sequence[Media]:
+        if provider_id not in self.attachments:
+            raise Permanent("rejected", code="20404")
+        return self.attachments[provider_id]
 
     def show_typing(self, provider_id: str) -> None:
         self.typing.append(provider_id)
@@ -270,10 +305,23 @@ class Bot:
         self.upkeep = Upkeep(
             store=self.store, inboxes=self.inboxes, intake=self.intake, worker_id=self.worker_id, clock=self.clock
         )
+        self.catch_up = self.started_catch_up()
         self.eraser = Eraser(store=self.store, inboxes=self.inboxes)
         self.slots = RunsHere(self.turns.run)
         self._numbers = itertools.count(1)
         self.upkeep.beat()
+
+    def started_catch_up(self) -> CatchUp:
+        """As a worker has it that has just started."""
+        line = Line(name="twilio", channel=self.channel, number=OUR_NUMBER)
+        latecomers = Latecomers(
+            store=self.store,
+            inboxes=self.inboxes,
+            intake=self.intake,
+            line=line,
+            retry_max_age=self.settings.retry_max_age,
+        )
+        return CatchUp(store=self.store, latecomers=latecomers, line=line, worker_id=self.worker_id)
 
     def clock(self) -> float:
         """The worker's own clock, moved on by `time_passes`."""

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from core.catchup import CatchUp
 from core.erasure import Eraser
 from core.errors import Transient
 from core.outbox import Outbox
@@ -16,6 +17,8 @@ from worker.pool import TurnPool
 
 TICK: Final = timedelta(milliseconds=500)
 SWEEP_EVERY: Final = timedelta(seconds=1)
+CATCH_UP_TICK: Final = timedelta(seconds=10)
+"""How often this worker asks whether it is time; one reads, the others find out for the price of a statement."""
 AT_ONCE: Final = 50
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -27,10 +30,13 @@ class Keeper:
     Each worker sweeps by itself, so no single timer is needed for the promise to hold; two do no harm.
     """
 
-    def __init__(self, *, upkeep: Upkeep, turns: Turns, outbox: Outbox, eraser: Eraser, pool: TurnPool) -> None:
+    def __init__(
+        self, *, upkeep: Upkeep, turns: Turns, outbox: Outbox, eraser: Eraser, catch_up: CatchUp, pool: TurnPool
+    ) -> None:
         self._upkeep = upkeep
         self._turns = turns
         self._outbox = outbox
+        self._catch_up = catch_up
         self._pool = pool
         self._stop = threading.Event()
         duties: tuple[tuple[timedelta, Callable[[], object]], ...] = (
@@ -43,6 +49,7 @@ class Keeper:
             (SWEEP_EVERY, outbox.take_reports),
             (SWEEP_EVERY, self._find_out),
             (SWEEP_EVERY, eraser.erase_settled),
+            (CATCH_UP_TICK, self.catch_up),
         )
         self._threads = [
             threading.Thread(target=self._repeat, args=duty, name=f"keeper-{duty[1].__name__.strip('_')}", daemon=True)
@@ -57,6 +64,7 @@ class Keeper:
     def stop(self) -> None:
         """Stops them after what they are doing; as daemons they hold up no exit."""
         self._stop.set()
+        self._catch_up.stop()
         self._pool.freed.set()
 
     def sweep(self) -> None:
@@ -64,6 +72,11 @@ class Keeper:
         for step in (self._upkeep.release_lost, self._drain, self._outbox.take_reports, self._push_due):
             step()
         self._fill_places()
+
+    def catch_up(self) -> None:
+        """Reads the provider's log if it is time, and asks after deliveries of which no report came."""
+        self._catch_up.run_due()
+        self._outbox.ask_after(AT_ONCE)
 
     def _repeat(self, period: timedelta, step: Callable[[], object]) -> None:
         """An outage is told once when it begins and once when it is over."""

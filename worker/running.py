@@ -48,7 +48,14 @@ def start() -> None:
     global _running  # noqa: PLW0603 - one worker a process, as Celery's signals have it
     parts = worker_parts(os.environ)
     pool = TurnPool(parts.turns.run, size=parts.concurrency)
-    keeper = Keeper(upkeep=parts.upkeep, turns=parts.turns, outbox=parts.outbox, eraser=parts.eraser, pool=pool)
+    keeper = Keeper(
+        upkeep=parts.upkeep,
+        turns=parts.turns,
+        outbox=parts.outbox,
+        eraser=parts.eraser,
+        catch_up=parts.catch_up,
+        pool=pool,
+    )
     _running = Running(parts=parts, pool=pool, keeper=keeper)
     keeper.start()
     _log.info("worker_started", worker=str(parts.worker_id), turns_at_once=parts.concurrency)

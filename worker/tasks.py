@@ -2,7 +2,7 @@
 
 import structlog
 
-from core.adapters.wakeups import REPORTS, WAKE
+from core.adapters.wakeups import CATCH_UP, REPORTS, SWEEP, WAKE
 from core.errors import Transient
 from worker import running
 from worker.app import app
@@ -29,10 +29,19 @@ def reports() -> None:
         _log.info("reports_wait", reason=error.reason, code=error.code)
 
 
-@app.task(name="sisters.sweep")
+@app.task(name=SWEEP)
 def sweep() -> None:
     """The timer: takes up what was left lying."""
     try:
         running.get().keeper.sweep()
     except Transient as error:
         _log.info("sweep_waits", reason=error.reason, code=error.code)
+
+
+@app.task(name=CATCH_UP)
+def catch_up() -> None:
+    """The timer: looks in the provider's log for what never reached us."""
+    try:
+        running.get().keeper.catch_up()
+    except Transient as error:
+        _log.info("catch_up_waits", reason=error.reason, code=error.code)

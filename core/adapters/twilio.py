@@ -23,11 +23,15 @@ from core.adapters.transport import Transport, retry_after
 from core.config import TwilioSettings
 from core.delivery import Remedy, pause, remedy
 from core.errors import Ambiguous, OutsideError, Permanent, Transient
+from core.model import Media
 from core.ports import Outgoing, ProviderMessage
 
 TIMEOUT: Final = timedelta(seconds=10)
 TYPING_TIMEOUT: Final = timedelta(seconds=2)
 _LOG_PAGE: Final = 1000
+_INBOUND_PAGE: Final = 250
+"""So that a page of the longest texts, every character escaped, stays below what one answer may hold."""
+_API: Final = "https://api.twilio.com"
 _CODE: Final = re.compile(r"\d{3,6}")
 _UNREADABLE: Final = (TwilioException, ValueError, TypeError, AttributeError, KeyError, RecursionError)
 """What Twilio's client raises over a good status with a body that it did not expect."""
@@ -51,6 +55,7 @@ class TwilioChannel:
             http = _HttpClient(self._transport, base_url=settings.base_url, timeout=bound)
             return Client(user, password, settings.account_sid, http_client=http)
 
+        self._media_root = settings.base_url.rstrip("/") or _API
         # Taken here once: the client would import and build its parts at every first use, on the way of a message.
         self._messages = client(timeout).messages
         self._typing = client(TYPING_TIMEOUT).messaging.v2.typing_indicator
@@ -100,6 +105,31 @@ class TwilioChannel:
         with _reading():
             for row in rows:
                 yield _message(row)
+
+    def received(self, recipient: str, *, since: datetime, until: datetime) -> Iterator[ProviderMessage]:
+        """Yields what people sent to that number of ours between these times (whole seconds), newest first.
+
+        Raises: Transient, Permanent, also in the middle of the iteration.
+        """
+        rows = self._messages.stream(
+            to=recipient, date_sent_after=since, date_sent_before=until, page_size=_INBOUND_PAGE
+        )
+        with _reading():
+            for row in rows:
+                message = _message(row)
+                if message.inbound:
+                    yield message
+
+    def media(self, provider_id: str) -> Sequence[Media]:
+        """Returns the attachments of a message as the webhook would have told them.
+
+        The log has their number only. Raises: Transient, Permanent. Source: Twilio docs as of 2026-11.
+        """
+        with _reading():
+            return [
+                Media(url=self._media_root + str(row.uri).removesuffix(".json"), content_type=str(row.content_type))
+                for row in self._messages(provider_id).media.list()
+            ]
 
     def show_typing(self, provider_id: str) -> None:
         """Shows "typing" for up to 25 s in answer to that inbound message, and marks it read. Best effort.
@@ -222,14 +252,21 @@ def _reading() -> Generator[None]:
 
 
 def _message(row: MessageInstance) -> ProviderMessage:
-    created: Any = row.date_created
+    created, sent = _moment(row.date_created), _moment(row.date_sent)
+    media = str(row.num_media)
     return ProviderMessage(
         provider_id=str(row.sid or ""),
         sender=str(row.from_ or ""),
         recipient=str(row.to or ""),
-        body=str(row.body or ""),
+        body=str(row.body or "").encode("utf-8", "replace").decode(),  # JSON can hold half a surrogate pair
         inbound=str(row.direction) == "inbound",
         status=str(row.status or ""),
         error_code="" if row.error_code is None else str(row.error_code),
-        created_at=created if isinstance(created, datetime) else None,
+        created_at=created,
+        sent_at=sent,
+        media_count=int(media) if media.isdecimal() else 0,
     )
+
+
+def _moment(value: Any) -> datetime | None:
+    return value if isinstance(value, datetime) else None

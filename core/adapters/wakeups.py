@@ -13,6 +13,8 @@ from prometheus_client import Counter
 
 WAKE: Final = "sisters.wake"
 REPORTS: Final = "sisters.reports"
+SWEEP: Final = "sisters.sweep"
+CATCH_UP: Final = "sisters.catch_up"
 QUEUE: Final = "sisters"
 
 _PERSON: Final = "{person}"

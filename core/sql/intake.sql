@@ -1,9 +1,10 @@
 -- name: store_messages
 -- Stores each message once and in the order given; returns the ids of those that are new.
 INSERT INTO messages (
-    conversation_id, direction, channel, provider_id, text, command, attachments, quoted_id, late, received_at)
+    conversation_id, direction, channel, provider_id, text, command, attachments, quoted_id, late, too_late,
+    received_at)
 SELECT %(conversation_id)s, 'in', %(channel)s, m.provider_id, m.text, m.command, m.attachments, m.quoted_id, m.late,
-       m.received_at
+       %(too_late)s::boolean, m.received_at
 FROM unnest(
     %(provider_ids)s::text[], %(texts)s::text[], %(commands)s::text[], %(attachments)s::jsonb[], %(quoted_ids)s::text[],
     %(lates)s::boolean[], %(received_ats)s::timestamptz[])

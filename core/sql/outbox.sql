@@ -35,11 +35,14 @@ ORDER BY d.next_attempt_at
 LIMIT %(limit)s;
 
 -- name: accept_delivery
--- The provider took it. Fenced by the attempt: who lost the claim changes nothing. While nobody has claimed it anew
--- ('waiting' for its resend, with the same number) the id in hand still counts.
+-- The provider took it; returns whether reports of it came before we knew its id. Fenced by the attempt: who lost the
+-- claim changes nothing. While nobody has claimed it anew ('waiting' for its resend, with the same number) the id in
+-- hand still counts.
 UPDATE deliveries
 SET state = 'accepted', provider_id = %(provider_id)s, accepted_at = now(), worker_id = NULL, unknown_since = NULL
-WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state IN ('sending', 'unknown', 'waiting');
+WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state IN ('sending', 'unknown', 'waiting')
+RETURNING EXISTS (
+    SELECT FROM reports r WHERE r.channel = deliveries.channel AND r.provider_id = %(provider_id)s) AS told;
 
 -- name: retry_delivery
 UPDATE deliveries
@@ -132,3 +135,23 @@ WHERE id = %(delivery_id)s;
 UPDATE deliveries d SET state = 'cancelled'
 FROM deliveries f
 WHERE f.id = %(delivery_id)s AND d.turn_id = f.turn_id AND d.piece > f.piece AND d.state = 'waiting';
+
+-- name: reports_told
+SELECT status, error_code, received_at FROM reports
+WHERE channel = %(channel)s AND provider_id = %(provider_id)s ORDER BY id;
+
+-- name: claim_unreported
+-- Deliveries of which no final report came, for asking the provider; others leave them alone for as long as that takes.
+-- 4 is the rank of "delivered"; a literal, so that the index of these few rows is used.
+UPDATE deliveries d SET next_attempt_at = now() + interval '1 minute'
+FROM (
+    SELECT id FROM deliveries
+    WHERE state = 'accepted' AND fetched_at IS NULL AND status_rank < 4
+      AND accepted_at < now() - %(silence)s::interval AND next_attempt_at <= now()
+    ORDER BY accepted_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+) due
+WHERE d.id = due.id
+RETURNING d.id AS delivery_id, d.conversation_id, d.channel, d.provider_id;
+
+-- name: note_fetched
+UPDATE deliveries SET fetched_at = now() WHERE id = %(delivery_id)s;

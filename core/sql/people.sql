@@ -1,16 +1,17 @@
 -- name: find_people
--- The people that any of these ids names, strongest id first.
+-- The people that any of these ids names, strongest id first. Who hides their number writes from an id of another
+-- kind, and the provider's log tells that address alone.
 SELECT i.person_id
 FROM identities i
-WHERE (i.kind = 'parent' AND i.value = %(parent)s)
-   OR (i.kind = 'external' AND i.value IN (%(external)s, %(address)s))
-   OR (i.kind = 'address' AND i.value = %(address)s)
+WHERE i.kind IN ('parent', 'external', 'address') AND i.value IN (%(parent)s, %(external)s, %(address)s)
 ORDER BY CASE i.kind WHEN 'parent' THEN 0 WHEN 'external' THEN 1 ELSE 2 END
 LIMIT 1;
 
--- name: lock_inbox
--- Two workers that meet a new person at once must make one row of them: held until the transaction ends.
-SELECT pg_advisory_xact_lock(hashtextextended('inbox:' || %(person)s, 0));
+-- name: lock_ids
+-- Two workers that meet a new person at once, one through the door and one in the provider's log, must make one row
+-- of them: held until the transaction ends. In one order, so that they cannot wait for each other.
+SELECT pg_advisory_xact_lock(hashtextextended('person:' || given.value, 0))
+FROM (SELECT value FROM unnest(%(values)s::text[]) AS v (value) ORDER BY value) given;
 
 -- name: create_person
 INSERT INTO people DEFAULT VALUES RETURNING id;
@@ -23,12 +24,13 @@ FROM unnest(%(kinds)s::text[], %(values)s::text[]) AS given (kind, value)
 ON CONFLICT ON CONSTRAINT identities_one_person DO NOTHING;
 
 -- name: open_conversation
--- The person's conversation on that channel, made if needed, its row locked until the transaction ends.
+-- The person's conversation on that channel, made if needed, its row locked until the transaction ends. What came
+-- late says nothing of where the person writes from today.
 INSERT INTO conversations (person_id, channel, sender, recipient, profile_name)
 VALUES (%(person_id)s, %(channel)s, %(sender)s, %(recipient)s, %(profile_name)s)
 ON CONFLICT ON CONSTRAINT conversations_one_per_channel DO UPDATE
-SET sender = excluded.sender,
-    recipient = excluded.recipient,
+SET sender = CASE WHEN %(late)s::boolean THEN conversations.sender ELSE excluded.sender END,
+    recipient = CASE WHEN %(late)s::boolean THEN conversations.recipient ELSE excluded.recipient END,
     profile_name = coalesce(nullif(excluded.profile_name, ''), conversations.profile_name),
     updated_at = now()
 RETURNING id;

@@ -14,7 +14,7 @@ from deploy.local.stack import Stack, local_environment
 from tests.system.running import System
 
 LLM_LATENCY_MS = 200
-_FROM_OUTSIDE = ("OPENAI_", "LLM_", "TWILIO_", "MODERATION", "PROMPTS_DIR", "TURN_", "RETRY_", "PERSON_", "BUDGET_")
+FROM_OUTSIDE = ("OPENAI_", "LLM_", "TWILIO_", "MODERATION", "PROMPTS_DIR", "TURN_", "RETRY_", "PERSON_", "BUDGET_")
 _numbers = itertools.count(1)
 
 
@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """One system for all tests of a file; each test brings people of its own."""
     logs = tmp_path_factory.mktemp("system")
-    outside = {name: value for name, value in os.environ.items() if not name.startswith(_FROM_OUTSIDE)}
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(FROM_OUTSIDE)}
     with ExitStack() as parts:
         postgres = parts.enter_context(Postgres(durable=False, log=logs / "postgres.log"))
         redis = parts.enter_context(Redis(log=logs / "redis.log"))

@@ -20,7 +20,9 @@ def until(true: Callable[[], bool], seconds: float = 15.0) -> bool:
 
 def keeper_of(bot: Bot, *, places: int = 4) -> Keeper:
     pool = TurnPool(bot.turns.run, size=places)
-    return Keeper(upkeep=bot.upkeep, turns=bot.turns, outbox=bot.outbox, eraser=bot.eraser, pool=pool)
+    return Keeper(
+        upkeep=bot.upkeep, turns=bot.turns, outbox=bot.outbox, eraser=bot.eraser, catch_up=bot.catch_up, pool=pool
+    )
 
 
 def test_a_message_whose_wake_up_was_lost_is_answered(database_url: str, redis_url: str) -> None:

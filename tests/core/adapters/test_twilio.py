@@ -12,6 +12,7 @@ import pytest
 from core.adapters.twilio import TwilioChannel
 from core.config import TwilioSettings
 from core.errors import Ambiguous, OutsideError, Permanent, Transient
+from core.model import Media
 from core.ports import Outgoing, ProviderMessage
 from tests.core.adapters.scripted import ScriptedServer, Step, closed_port, cut, hang, reply, trickle
 
@@ -290,6 +291,43 @@ def test_the_log_is_read_page_by_page_both_ways() -> None:
         "PageSize": ["1000"],
     }
     assert server.seen[1].target == following
+
+
+def test_what_people_sent_to_our_number_is_read_page_by_page_newest_first() -> None:
+    following = f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json?PageToken=PA1&Page=1"
+    sent = "Sun, 22 Nov 2026 08:30:00 +0000"
+    inbound = {"direction": "inbound", "from": PERSON, "to": SENDER, "num_media": "1", "date_sent": sent}
+    since, until = datetime(2026, 11, 22, 8, tzinfo=UTC), datetime(2026, 11, 22, 9, tzinfo=UTC)
+    script = page(row(**inbound), row(sid="SM2"), following=following), page(row(**inbound | {"sid": "SM3"}))
+    with channel(*script) as (adapter, server):
+        messages = list(adapter.received(SENDER, since=since, until=until))
+    assert [(m.provider_id, m.sent_at, m.media_count) for m in messages] == [
+        (SID, datetime(2026, 11, 22, 8, 30, tzinfo=UTC), 1),
+        ("SM3", datetime(2026, 11, 22, 8, 30, tzinfo=UTC), 1),
+    ]
+    assert parse_qs(urlsplit(server.seen[0].target).query) == {
+        "To": [SENDER],
+        "DateSent<": ["2026-11-22T09:00:00Z"],
+        "DateSent>": ["2026-11-22T08:00:00Z"],
+        "PageSize": ["250"],
+    }
+
+
+def test_an_odd_row_does_not_hide_the_others() -> None:
+    odd = row(direction="inbound", num_media="many", date_sent="yesterday", body="half \ud83c")
+    since, until = datetime(2026, 11, 22, 8, tzinfo=UTC), datetime(2026, 11, 22, 9, tzinfo=UTC)
+    with channel(page(odd, row(direction="inbound"))) as (adapter, _):
+        first, _ = adapter.received(SENDER, since=since, until=until)
+    assert (first.sent_at, first.media_count, first.body) == (None, 0, "half ?")
+
+
+def test_attachments_come_as_the_webhook_would_have_told_them() -> None:
+    path = f"/2010-04-01/Accounts/{ACCOUNT}/Messages/{SID}/Media"
+    media = {"sid": "ME1", "account_sid": ACCOUNT, "parent_sid": SID, "content_type": "audio/ogg"}
+    listed = {"media_list": [media | {"uri": f"{path}/ME1.json"}], "next_page_uri": None}
+    with channel(reply(200, listed)) as (adapter, server):
+        assert adapter.media(SID) == [Media(url=f"{server.url}{path}/ME1", content_type="audio/ogg")]
+    assert urlsplit(server.seen[0].target).path == f"{path}.json"
 
 
 def test_one_message_can_be_fetched_by_its_sid() -> None:
