@@ -31,6 +31,7 @@ REPLY_WITHIN: Final = timedelta(seconds=90)
 """A real model may take LLM_TIMEOUT_S, and a second time when the turn was taken over."""
 CONCURRENCY: Final = 20
 _POLL_S: Final = 0.1
+_LAST_PORT: Final = 65535
 _TURN: Final = """
 SELECT t.outcome, t.character, t.decision,
        NOT EXISTS (SELECT FROM deliveries d WHERE d.turn_id = t.id AND d.state <> 'accepted') AS delivered
@@ -83,7 +84,8 @@ def _run(environ: Mapping[str, str], *, once: bool) -> None:
     terminal.title(f"Sisters on WhatsApp, on this machine. WhatsApp: simulated. Answers: {model}.")
     simulator_port, webhook_port = _ports(environ)
     with ExitStack() as open_parts:
-        database_url, redis_url = _servers(environ, open_parts)
+        logs = _empty(LOGS / str(simulator_port))
+        database_url, redis_url = _servers(environ, logs, open_parts)
         settings = local_environment(
             environ,
             database_url=database_url,
@@ -91,7 +93,7 @@ def _run(environ: Mapping[str, str], *, once: bool) -> None:
             webhook_port=webhook_port,
             simulator_port=simulator_port,
         )
-        stack = open_parts.enter_context(Stack(settings, logs=LOGS))
+        stack = open_parts.enter_context(Stack(settings, logs=logs))
         _start(stack)
         person, lines = read_conversation(CONVERSATION)
         seen = _converse(stack, database_url, person, lines)
@@ -102,18 +104,23 @@ def _run(environ: Mapping[str, str], *, once: bool) -> None:
         _follow(stack, seen)
 
 
-def _servers(environ: Mapping[str, str], open_parts: ExitStack) -> tuple[str, str]:
-    """Postgres and Redis: those that the environment names, else our own. Returns their URLs."""
-    LOGS.mkdir(parents=True, exist_ok=True)
-    for old in LOGS.glob("*.log"):
+def _empty(logs: Path) -> Path:
+    """The folder of this demo's logs, named by the port that no second demo can have meanwhile."""
+    logs.mkdir(parents=True, exist_ok=True)
+    for old in logs.glob("*.log"):
         old.unlink()
+    return logs
+
+
+def _servers(environ: Mapping[str, str], logs: Path, open_parts: ExitStack) -> tuple[str, str]:
+    """Postgres and Redis: those that the environment names, else our own. Returns their URLs."""
     database_url, redis_url = environ.get("DATABASE_URL", ""), environ.get("REDIS_URL", "")
     if not database_url:
         with terminal.step("Postgres"):
-            database_url = open_parts.enter_context(Postgres(durable=True, log=LOGS / "postgres.log")).url
+            database_url = open_parts.enter_context(Postgres(durable=True, log=logs / "postgres.log")).url
     if not redis_url:
         with terminal.step("Redis"):
-            redis_url = open_parts.enter_context(Redis(log=LOGS / "redis.log")).url
+            redis_url = open_parts.enter_context(Redis(log=logs / "redis.log")).url
     return database_url, redis_url
 
 
@@ -127,8 +134,8 @@ def _ports(environ: Mapping[str, str]) -> tuple[int, int]:
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     text = environ.get(name) or str(default)
-    if not text.isdecimal():
-        raise StartFailed(f"{name}: should be a port number")
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= _LAST_PORT):
+        raise StartFailed(f"{name}: should be a port number, 1 to {_LAST_PORT}")
     return int(text)
 
 
@@ -177,7 +184,9 @@ def _wait_for_answer(stack: Stack, connection: psycopg.Connection[Any], sid: str
         if turn is not None and turn.delivered:
             return turn
         time.sleep(_POLL_S)
-    raise DemoFailed(f"no answer within {REPLY_WITHIN.total_seconds():.0f} s; see {LOGS / 'worker.log'}")
+    raise DemoFailed(
+        f"no answer within {REPLY_WITHIN.total_seconds():.0f} s; see {stack.processes.logs / 'worker.log'}"
+    )
 
 
 def _judge(line: Line, turn: Turn) -> None:
@@ -196,15 +205,16 @@ def _explain(stack: Stack, person: str) -> None:
                   -d '{{"from": "{person}", "body": "Who knows about music?"}}'
   Read       curl -s '{url}/simulator/messages?person={person.removeprefix("+")}'  (or just watch here)
   Webhook    {stack.webhook_url}/healthz
-  Logs       {LOGS}
+  Logs       {stack.processes.logs}
   End        Ctrl-C
 """)
 
 
 def _follow(stack: Stack, seen: int) -> None:
-    """Shows what is said after that message, until Ctrl-C."""
+    """Shows what is said after that message, until Ctrl-C. Whoever ends a process on purpose sees it taken up again."""
     while True:
-        stack.processes.check()
+        for name, code in stack.processes.revive():
+            terminal.remark(f"{name} ended with exit code {code} and is started again")
         for message in stack.phone.messages(after=seen):
             seen = message["number"]
             show = terminal.said_by_person if message["direction"] == "inbound" else terminal.said_by_bot

@@ -31,9 +31,10 @@ def test_a_taken_simulator_port_is_said_before_anything_starts(capsys: pytest.Ca
     assert capsys.readouterr().err.strip().startswith("SIMULATOR_PORT: something listens")
 
 
-def test_a_port_that_is_no_number_is_said(capsys: pytest.CaptureFixture[str]):
-    assert main(["--once"], {"PORT": "web"}) == 1
-    assert capsys.readouterr().err.strip() == "PORT: should be a port number"
+@pytest.mark.parametrize("wrong", ["web", "0", "65536", "-1", "\u0663"])
+def test_a_port_that_is_no_port_number_is_said(wrong: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["--once"], {"PORT": wrong}) == 1
+    assert capsys.readouterr().err.strip() == "PORT: should be a port number, 1 to 65535"
 
 
 def test_wrong_usage_is_said(capsys: pytest.CaptureFixture[str]):

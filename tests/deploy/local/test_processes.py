@@ -65,6 +65,24 @@ def test_a_process_that_was_stopped_is_not_missed(processes: Processes):
     processes.check()
 
 
+def test_what_somebody_killed_is_started_again_as_it_was(processes: Processes, logs: Path):
+    started = processes.start("worker", [sys.executable, "-c", "import os; print(os.environ['A'])"], {"A": "turns"})
+    while started.running:
+        time.sleep(0.02)
+    assert processes.revive(lived=timedelta(0)) == [("worker", 0)]
+    processes["worker"].wait_until(
+        lambda: (logs / "worker.log").read_text() == "turns\nturns\n", within=timedelta(seconds=20), name="worker"
+    )
+
+
+def test_what_cannot_live_is_not_started_for_ever(processes: Processes):
+    processes.start("beat", [sys.executable, "-c", "print('no broker')"], {})
+    while processes["beat"].running:
+        time.sleep(0.02)
+    with pytest.raises(StartFailed, match=r"(?s)beat ended with exit code 0.*no broker"):
+        processes.revive()
+
+
 def test_a_command_that_fails_is_said_and_one_that_works_is_forgotten(processes: Processes):
     with pytest.raises(StartFailed, match="migrate ended with exit code 1"):
         processes.run("migrate", ["false"], {"PATH": "/usr/bin:/bin"}, within=timedelta(seconds=20))
