@@ -1,4 +1,4 @@
-"""Moderations: flags trigger words, and nothing else, so that every test knows what to expect."""
+"""Moderations: flags trigger words and a few plain cries for help, so that every test knows what to expect."""
 
 import hashlib
 import re
@@ -31,6 +31,34 @@ _TRIGGERS: Final = {
     **{f"simulate-{category.replace('/', '-')}": (category,) for category in CATEGORIES},
     "simulate-flag": ("harassment",),
     "simulate-self-harm": ("self-harm", "self-harm/intent"),
+    # Whoever tries the bot without a key tries this as well; the real model knows countless ways to say it.
+    **dict.fromkeys(
+        (
+            "kill myself",
+            "killing myself",
+            "end my life",
+            "suicidal",
+            "want to die",
+            "hurt myself",
+            "quiero morir",
+            "suicidarme",
+            "matarme",
+            "quero morrer",
+            "me matar",
+            "mich umbringen",
+            "nicht mehr leben",
+            "bunuh diri",
+            "ingin mati",
+            "marna chahta",
+            "marna chahti",
+            "khudkushi",
+            "死にたい",
+            "自杀",
+            "自殺",
+            "不想活",
+        ),
+        ("self-harm", "self-harm/intent"),
+    ),
 }
 _ON_IMAGES: Final = frozenset(
     {"self-harm", "self-harm/instructions", "self-harm/intent", "sexual", "violence", "violence/graphic"}

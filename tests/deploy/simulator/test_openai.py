@@ -193,6 +193,14 @@ def test_moderation_flags_its_trigger_words_and_nothing_else(world: World):
     assert results[0].category_applied_input_types.self_harm == ["text"]
 
 
+@pytest.mark.parametrize(
+    "text", ["I want to KILL MYSELF", "ich will nicht mehr leben", "\u3082\u3046\u6b7b\u306b\u305f\u3044"]
+)
+def test_a_plain_cry_for_help_is_flagged_as_one(world: World, text: str):
+    result = world.openai.moderations.create(input=text, model="omni-moderation-latest").results[0]
+    assert (result.flagged, result.categories.self_harm_intent, result.categories.violence) == (True, True, False)
+
+
 def test_an_answer_can_be_made_to_need_moderation(world: World):
     text = said(chat(world, "simulate-bad-answer"))
     assert world.openai.moderations.create(input=text).results[0].flagged
