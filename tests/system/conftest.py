@@ -2,8 +2,9 @@
 
 import itertools
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,24 +19,37 @@ FROM_OUTSIDE = ("OPENAI_", "LLM_", "TWILIO_", "MODERATION", "PROMPTS_DIR", "TURN
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One system for all tests of a file; each test brings people of its own."""
-    logs = tmp_path_factory.mktemp("system")
+@contextmanager
+def running_system(
+    logs: Path, environ: Mapping[str, str], *, workers: int = 1, concurrency: int = 50
+) -> Generator[System]:
+    """Everything as real processes; of the tester's own environment only what is no setting of ours."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith(FROM_OUTSIDE)}
     with ExitStack() as parts:
         postgres = parts.enter_context(Postgres(durable=False, log=logs / "postgres.log"))
         redis = parts.enter_context(Redis(log=logs / "redis.log"))
         settings = local_environment(
-            outside | {"SIMULATOR_LLM_LATENCY_MS": str(LLM_LATENCY_MS)},
+            outside | dict(environ),
             database_url=postgres.url,
             redis_url=redis.url,
             webhook_port=free_port(),
             simulator_port=free_port(),
         )
         stack = parts.enter_context(Stack(settings, logs=logs))
-        stack.start()
-        yield System(stack=stack, postgres=postgres, redis=redis, logs=logs)
+        stack.start(workers=workers, concurrency=concurrency)
+        system = System(stack=stack, postgres=postgres, redis=redis, logs=logs)
+        system.wait_until(
+            lambda: len(system.rows("SELECT id FROM workers")) == workers, within_s=30, what=f"{workers} workers"
+        )
+        yield system
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """One system for all tests of a file; each test brings people of its own."""
+    latency = {"SIMULATOR_LLM_LATENCY_MS": str(LLM_LATENCY_MS)}
+    with running_system(tmp_path_factory.mktemp("system"), latency) as system:
+        yield system
 
 
 @pytest.fixture

@@ -1,16 +1,11 @@
 """Workers come and go: killed, told to stop, joined by others."""
 
-import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
-from deploy.local.child import free_port
-from deploy.local.postgres import Postgres
-from deploy.local.redis import Redis
-from deploy.local.stack import Stack, local_environment
+from tests.system.conftest import running_system
 from tests.system.running import System
 
 LLM_S = 2
@@ -20,23 +15,8 @@ PEOPLE = [f"+1555030{number:04d}" for number in range(40)]
 
 @pytest.fixture
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    logs = tmp_path_factory.mktemp("workers")
-    with ExitStack() as parts:
-        postgres = parts.enter_context(Postgres(durable=False, log=logs / "postgres.log"))
-        redis = parts.enter_context(Redis(log=logs / "redis.log"))
-        plain = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        bounds = {"LLM_TIMEOUT_S": str(LLM_TIMEOUT_S), "SIMULATOR_LLM_LATENCY_MS": str(LLM_S * 1000)}
-        settings = local_environment(
-            plain | bounds,
-            database_url=postgres.url,
-            redis_url=redis.url,
-            webhook_port=free_port(),
-            simulator_port=free_port(),
-        )
-        stack = parts.enter_context(Stack(settings, logs=logs))
-        stack.start(workers=2, concurrency=50)
-        system = System(stack=stack, postgres=postgres, redis=redis, logs=logs)
-        system.wait_until(lambda: len(system.rows("SELECT * FROM workers")) == 2, within_s=30, what="two workers")
+    bounds = {"LLM_TIMEOUT_S": str(LLM_TIMEOUT_S), "SIMULATOR_LLM_LATENCY_MS": str(LLM_S * 1000)}
+    with running_system(tmp_path_factory.mktemp("workers"), bounds, workers=2) as system:
         yield system
 
 
