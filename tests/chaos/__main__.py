@@ -131,10 +131,10 @@ def run(size: Size, *, seed: int, rate: float, logs: Path, spoil: str | None = N
         except StartFailed as error:
             failed.append(str(error))
         world = stack.phone.messages()
-        verdict = judge(postgres.url, traffic.acknowledged, world, freezes=hands.freezes, flushed_at=hands.flushed_at)
+        verdict = judge(postgres.url, traffic.acknowledged, world, flushed_at=hands.flushed_at)
         written = sum(message["direction"] == "inbound" for message in world)
         try:
-            audited = audit(stack, written=written, excused=verdict.not_promised)
+            audited = audit(stack, written=written)
         except CommandFailed as error:
             audited = None
             failed.append(str(error))
@@ -203,11 +203,10 @@ def show(result: Result) -> None:
         "brought back late": f"{verdict.late} ({result.settled.catch_ups} x sisters catch-up)",
         "settled after": "NOT" if after_s is None else f"{after_s:.1f} s",
         "unreachable": ", ".join(f"{count} x {code}" for code, count in verdict.unreachable.items()) or "-",
-        "not promised, with evidence": len(verdict.not_promised),
     }
     if audited is not None:
         rows["endings (sisters audit)"] = ", ".join(f"{count} {name}" for name, count in audited.endings.items())
-        rows["resent_unseen"] = audited.resent_unseen
+        rows["resent_unseen"] = f"{audited.resent_unseen} (a copy of one would stand under doubled)"
     rows["breaches, seen by the world"] = _listed(verdict.breaches.counts())
     rows["breaches, by sisters audit"] = "no answer" if audited is None else _listed(audited.breaches)
     for name, value in rows.items():
@@ -215,8 +214,6 @@ def show(result: Result) -> None:
     for name, entries in asdict(verdict.breaches).items():
         for entry in entries[:5]:
             click.echo(f"{name:>28}: {entry}")
-    for evidence in verdict.not_promised.values():
-        click.echo(f"{'not promised':>28}: {evidence}")
     click.echo(f"{'verdict':>28}  {'the promise held' if result.good else 'THE PROMISE WAS BROKEN'}")
 
 

@@ -1,7 +1,6 @@
 """What the operator's own commands say after it all: `sisters catch-up` and both kinds of `sisters audit`."""
 
 import json
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,13 +39,13 @@ def catch_up(stack: Stack, *, since: str) -> dict[str, int]:
     return json.loads(told)
 
 
-def audit(stack: Stack, *, written: int, excused: Collection[str]) -> Audit:
-    """Asks both audits. `written`: how many messages people wrote; `excused`: SIDs of copies that are not promised.
+def audit(stack: Stack, *, written: int) -> Audit:
+    """Asks both audits. `written`: how many messages people wrote.
 
     Raises: CommandFailed, also when an exit code belies the answer.
     """
-    plain = _ask(stack, excused=())
-    compared = _ask(stack, "--against-provider", "--since", "1h", excused=excused)
+    plain = _ask(stack)
+    compared = _ask(stack, "--against-provider", "--since", "1h")
     endings = {name: int(compared[name]) for name in _ENDINGS}
     found = Audit(endings=endings, late=compared["late"], resent_unseen=compared["resent_unseen"])
     found.breaches = {name: len(compared[name]) for name in _LISTS}
@@ -56,8 +55,8 @@ def audit(stack: Stack, *, written: int, excused: Collection[str]) -> Audit:
     return found
 
 
-def _ask(stack: Stack, *more: str, excused: Collection[str]) -> dict[str, Any]:
-    """Returns one audit's answer, without what is excused."""
+def _ask(stack: Stack, *more: str) -> dict[str, Any]:
+    """Returns one audit's answer."""
     code, told = stack.operate("audit", "--stuck-after", NOTHING_OPEN_AFTER, *more)
     try:
         answer: dict[str, Any] = json.loads(told)
@@ -65,5 +64,4 @@ def _ask(stack: Stack, *more: str, excused: Collection[str]) -> dict[str, Any]:
         raise CommandFailed(f"sisters audit: exit {code}: {told[-300:]}") from None
     if code != int(any(answer.get(name) for name in _LISTS)):
         raise CommandFailed(f"sisters audit: exit {code} for an answer that says otherwise")
-    answer["doubled"] = [sid for sid in answer.get("doubled", ()) if sid not in excused]
     return answer

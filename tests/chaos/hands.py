@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,14 +14,6 @@ from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
 from deploy.local.stack import Stack
 from tests.chaos.plan import Mishap
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Freeze:
-    """When a worker stood still."""
-
-    began: datetime
-    ended: datetime
 
 
 class Hands:
@@ -36,7 +27,6 @@ class Hands:
         self.done: list[str] = []
         self.failed: list[str] = []
         self.flushed_at: list[datetime] = []
-        self.freezes: list[Freeze] = []
         self._locks: dict[str, threading.Lock] = {}
 
     def befall(self, plan: Sequence[Mishap]) -> None:
@@ -96,13 +86,12 @@ class Hands:
                     self.postgres.start()
 
     def _freeze(self, name: str, lasts_s: float) -> None:
-        pid, began = self.stack.processes[name].pid, datetime.now(UTC)
+        pid = self.stack.processes[name].pid
         os.kill(pid, signal.SIGSTOP)
         try:
             time.sleep(lasts_s)
         finally:
             os.kill(pid, signal.SIGCONT)
-            self.freezes.append(Freeze(began=began, ended=datetime.now(UTC)))
 
     def _tell_redis(self, command: str) -> None:
         client: Any = redis.Redis.from_url(self.redis.url)  # pyright: ignore[reportUnknownMemberType]

@@ -22,6 +22,8 @@ WORDS = (
 )
 AT_ONCE = 0.05
 """How often the next message is written without waiting for the acknowledgement of the one before."""
+ON_ITS_HEELS = 0.3
+"""How often a message follows within a fifth of a second."""
 TOLD_AGAIN = 0.05
 """How often Twilio delivers the webhook of an earlier message once more."""
 
@@ -55,7 +57,7 @@ class Traffic:
         plans = [
             _Person(
                 name=f"+1555{number:07d}",
-                times=sorted(random.random() * over_s for _ in range(messages // people)),
+                times=_times(random, messages // people, over_s),
                 random=Random(random.random()),
             )
             for number in range(people)
@@ -106,6 +108,15 @@ class _Person:
     name: str
     times: list[float]
     random: Random
+
+
+def _times(random: Random, count: int, over_s: float) -> list[float]:
+    """When one person writes: anywhere in that time, and now and then right after the message before."""
+    times = sorted(random.random() * over_s for _ in range(count))
+    for place in range(1, count):
+        if random.random() < ON_ITS_HEELS:
+            times[place] = times[place - 1] + random.random() * 0.2
+    return sorted(times)
 
 
 def total(traffic: Traffic) -> int:

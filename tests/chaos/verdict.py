@@ -4,18 +4,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
-from tests.chaos.hands import Freeze
 from tests.chaos.traffic import Written
 
 _DELIVERY = re.compile(r"[?&]delivery=(\d+)")
 _QUOTED = re.compile(r"“(\d{4}-\d+):")
-_THAWED_WITHIN = timedelta(seconds=5)
 _INBOUND = b"""
 SELECT m.id, m.provider_id AS sid, m.late, m.too_late, m.received_at, m.turn_id, t.outcome, t.reason,
        t.finished_at IS NOT NULL AS finished
@@ -46,7 +44,7 @@ class Breaches:
     """Counts as answered, but the world has seen no piece of its reply; or recorded as too late within an hour."""
     stored_twice: list[str] = field(default_factory=list[str])
     doubled: list[str] = field(default_factory=list[str])
-    """One delivery seen twice, or one message taken up by two replies."""
+    """One delivery seen twice, or one message taken up by two replies. What README does not promise stands here too."""
     foreign: list[str] = field(default_factory=list[str])
     """Sent from our number for no delivery of ours."""
     missing: list[str] = field(default_factory=list[str])
@@ -63,9 +61,6 @@ class Verdict:
     """What was found."""
 
     breaches: Breaches = field(default_factory=Breaches)
-    not_promised: dict[str, str] = field(default_factory=dict[str, str])
-    """The SIDs of second copies for which there is evidence: resent unseen, and the first copy came from a worker that
-    was frozen until then; each with that evidence."""
     unreachable: Counter[str] = field(default_factory=Counter[str])
     """Deliveries that failed, by code."""
     late: int = 0
@@ -95,19 +90,17 @@ def judge(
     acknowledged: Mapping[str, Sequence[Written]],
     world: Sequence[Mapping[str, Any]],
     *,
-    freezes: Sequence[Freeze],
     flushed_at: Sequence[datetime],
 ) -> Verdict:
     """Compares what people wrote and received with what our rows say.
 
-    `freezes`: a second copy may come from a worker that stood still. `flushed_at`: what Redis forgot then may have come
-    through the door a second time.
+    `flushed_at`: what Redis forgot then may have come through the door a second time.
     """
     with psycopg.connect(database_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
         inbound = cursor.execute(_INBOUND).fetchall()
         deliveries = {row["id"]: row for row in cursor.execute(_DELIVERIES).fetchall()}
     judgement = _Judgement(inbound, deliveries, world)
-    judgement.judge_sent(freezes)
+    judgement.judge_sent()
     judgement.judge_endings()
     judgement.judge_order(acknowledged, flushed_at)
     return judgement.verdict
@@ -130,7 +123,7 @@ class _Judgement:
         self._place_of_turn: dict[int, int] = {}
         self._place_of_tag: dict[str, int] = {}
 
-    def judge_sent(self, freezes: Sequence[Freeze]) -> None:
+    def judge_sent(self) -> None:
         """Each reply at most once, each from a delivery of ours, each delivery where the world can see it."""
         copies: dict[int, list[Mapping[str, Any]]] = {}
         for message in self._sent:
@@ -142,30 +135,17 @@ class _Judgement:
             copies.setdefault(delivery_id, []).append(message)
             self._place_of_turn.setdefault(self._deliveries[delivery_id]["turn_id"], message["number"])
         for delivery_id, messages in copies.items():
-            for copy in messages[1:]:
-                self._judge_copy(self._deliveries[delivery_id], messages[0], copy, freezes)
+            resent = self._deliveries[delivery_id]["resent_unseen"]
+            self._breaches.doubled += [
+                f"delivery {delivery_id}: {messages[0]['created_at']}, {copy['created_at']}, resent_unseen {resent}"
+                for copy in messages[1:]
+            ]
         self._judge_quotations([messages[0] for messages in copies.values()])
         for delivery_id, row in self._deliveries.items():
             if row["state"] == "accepted" and delivery_id not in copies:
                 self._breaches.missing.append(f"delivery {delivery_id}")
             if row["state"] == "failed":
                 self.verdict.unreachable[row["error_code"]] += 1
-
-    def _judge_copy(
-        self,
-        row: Mapping[str, Any],
-        first: Mapping[str, Any],
-        copy: Mapping[str, Any],
-        freezes: Sequence[Freeze],
-    ) -> None:
-        """A second copy is excused by evidence alone: see `Verdict.not_promised`."""
-        came, again = (datetime.fromisoformat(message["created_at"]) for message in (first, copy))
-        for freeze in freezes:
-            if row["resent_unseen"] and came < freeze.ended < again < freeze.ended + _THAWED_WITHIN:
-                evidence = f"delivery {row['id']}: sent by a worker frozen from {freeze.began} to {freeze.ended}"
-                self.verdict.not_promised[copy["sid"]] = evidence
-                return
-        self._breaches.doubled.append(f"delivery {row['id']} (resent_unseen {row['resent_unseen']}), {copy['sid']}")
 
     def _judge_quotations(self, replies: Sequence[Mapping[str, Any]]) -> None:
         """The simulated model quotes what it answers: by that alone the world can tell that it was answered twice."""
@@ -192,15 +172,20 @@ class _Judgement:
                 self._breaches.unanswered.append(f"{sid}: {row['outcome']} {row['reason']}")
 
     def judge_order(self, acknowledged: Mapping[str, Sequence[Written]], flushed_at: Sequence[datetime]) -> None:
-        """When a webhook began after another had its 200, its reply does not come first."""
+        """When a webhook began after another had its 200, it is not answered first, nor taken up first in one reply."""
         for written in acknowledged.values():
             placed = list(self._placed(written, flushed_at))
             for place, earlier in placed:
                 if any(p < place and later.began > earlier.acknowledged for p, later in placed):
                     self._breaches.out_of_order.append(f"{earlier.tag} {earlier.sid}")
 
-    def _placed(self, written: Sequence[Written], flushed_at: Sequence[datetime]) -> Iterator[tuple[int, Written]]:
-        """Each message with its reply's place in the world; without those whose order nobody promised."""
+    def _placed(
+        self, written: Sequence[Written], flushed_at: Sequence[datetime]
+    ) -> Iterator[tuple[tuple[int, int], Written]]:
+        """Each message with its place: its reply's in the world, then its own among our rows, as the model saw it.
+
+        Left out is whose order nobody promised.
+        """
         for message in written:
             row = self._rows.get(message.sid)
             if row is None or row["late"]:
@@ -209,4 +194,4 @@ class _Judgement:
                 continue  # Redis forgot it; Twilio happened to tell it again
             place = self._place_of_tag.get(message.tag) or self._place_of_turn.get(row["turn_id"])
             if place is not None:
-                yield place, message
+                yield (place, row["id"]), message
