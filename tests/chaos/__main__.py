@@ -25,7 +25,7 @@ from tests.chaos.asked import Audit, CommandFailed, audit, catch_up
 from tests.chaos.hands import Hands
 from tests.chaos.plan import LONG, SHORT, SMALL, Size, mishaps, outside_faults
 from tests.chaos.traffic import Traffic, total
-from tests.chaos.verdict import Verdict, judge, quiet, unknown
+from tests.chaos.verdict import Verdict, judge, quiet, told, unknown
 
 BOUNDS = {"LLM_TIMEOUT_S": "5", "AMBIGUOUS_WAIT_S": "10", "SIMULATOR_LLM_LATENCY_MS": "500"}
 KEPT_OF_THE_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH")
@@ -132,6 +132,7 @@ def run(size: Size, *, seed: int, rate: float, logs: Path, spoil: str | None = N
             failed.append(str(error))
         world = stack.phone.messages()
         verdict = judge(postgres.url, traffic.acknowledged, world, flushed_at=hands.flushed_at)
+        verdict.breaches.told_in_logs += told(logs)
         written = sum(message["direction"] == "inbound" for message in world)
         try:
             audited = audit(stack, written=written)

@@ -20,6 +20,8 @@ WORDS = (
     "any good sci-fi lately",
     "tell me more",
 )
+PREFIX = "+15550000"
+"""Of all people's numbers."""
 AT_ONCE = 0.05
 """How often the next message is written without waiting for the acknowledgement of the one before."""
 ON_ITS_HEELS = 0.3
@@ -56,7 +58,7 @@ class Traffic:
         """Returns when every message was sent. Needs a thread a person, and a second one for what is said at once."""
         plans = [
             _Person(
-                name=f"+1555{number:07d}",
+                name=f"{PREFIX}{number:03d}",
                 times=_times(random, messages // people, over_s),
                 random=Random(random.random()),
             )

@@ -5,15 +5,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
-from tests.chaos.traffic import Written
+from tests.chaos.traffic import PREFIX, WORDS, Written
 
 _DELIVERY = re.compile(r"[?&]delivery=(\d+)")
 _QUOTED = re.compile(r"“(\d{4}-\d+):")
+TELLING = re.compile("|".join(map(re.escape, (PREFIX.removeprefix("+"), "You wrote", *WORDS))))
 _INBOUND = b"""
 SELECT m.id, m.provider_id AS sid, m.late, m.too_late, m.received_at, m.turn_id, t.outcome, t.reason,
        t.finished_at IS NOT NULL AS finished
@@ -50,6 +52,8 @@ class Breaches:
     missing: list[str] = field(default_factory=list[str])
     """Accepted, our rows say; the world has not seen it."""
     out_of_order: list[str] = field(default_factory=list[str])
+    told_in_logs: list[str] = field(default_factory=list[str])
+    """Places in our logs that hold a text or an address."""
 
     def counts(self) -> dict[str, int]:
         """How many of each, by name."""
@@ -85,6 +89,16 @@ def quiet(database_url: str) -> bool:
     return row is not None and bool(row[0])
 
 
+def told(logs: Path) -> list[str]:
+    """Returns where in the logs of all processes something stands that people wrote, or where they write from."""
+    return [
+        f"{log.name}: line {number}"
+        for log in sorted(logs.glob("*.log"))
+        for number, line in enumerate(log.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
+        if TELLING.search(line)
+    ]
+
+
 def judge(
     database_url: str,
     acknowledged: Mapping[str, Sequence[Written]],
@@ -99,14 +113,12 @@ def judge(
     with psycopg.connect(database_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
         inbound = cursor.execute(_INBOUND).fetchall()
         deliveries = {row["id"]: row for row in cursor.execute(_DELIVERIES).fetchall()}
-    judgement = _Judgement(inbound, deliveries, world)
-    judgement.judge_sent()
-    judgement.judge_endings()
-    judgement.judge_order(acknowledged, flushed_at)
-    return judgement.verdict
+    return Judgement(inbound, deliveries, world).pass_on(acknowledged, flushed_at)
 
 
-class _Judgement:
+class Judgement:
+    """Our rows as dictionaries (deliveries by id) beside what the world knows."""
+
     def __init__(
         self,
         inbound: Sequence[Mapping[str, Any]],
@@ -123,7 +135,14 @@ class _Judgement:
         self._place_of_turn: dict[int, int] = {}
         self._place_of_tag: dict[str, int] = {}
 
-    def judge_sent(self) -> None:
+    def pass_on(self, acknowledged: Mapping[str, Sequence[Written]], flushed_at: Sequence[datetime] = ()) -> Verdict:
+        """Returns the verdict."""
+        self._judge_sent()
+        self._judge_endings()
+        self._judge_order(acknowledged, flushed_at)
+        return self.verdict
+
+    def _judge_sent(self) -> None:
         """Each reply at most once, each from a delivery of ours, each delivery where the world can see it."""
         copies: dict[int, list[Mapping[str, Any]]] = {}
         for message in self._sent:
@@ -155,7 +174,7 @@ class _Judgement:
                     self._breaches.doubled.append(f"message {tag} is taken up again by {message['sid']}")
                 self._place_of_tag.setdefault(tag, message["number"])
 
-    def judge_endings(self) -> None:
+    def _judge_endings(self) -> None:
         """Each message that the world knows, acknowledged or not, is stored once, finished, and answered visibly."""
         stored = Counter(row["sid"] for row in self._inbound)
         self._breaches.stored_twice += [sid for sid, times in stored.items() if times > 1]
@@ -171,7 +190,7 @@ class _Judgement:
             elif row["turn_id"] not in self._place_of_turn and row["turn_id"] not in failed:
                 self._breaches.unanswered.append(f"{sid}: {row['outcome']} {row['reason']}")
 
-    def judge_order(self, acknowledged: Mapping[str, Sequence[Written]], flushed_at: Sequence[datetime]) -> None:
+    def _judge_order(self, acknowledged: Mapping[str, Sequence[Written]], flushed_at: Sequence[datetime]) -> None:
         """When a webhook began after another had its 200, it is not answered first, nor taken up first in one reply."""
         for written in acknowledged.values():
             placed = list(self._placed(written, flushed_at))
