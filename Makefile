@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check chaos compose-test
+.PHONY: help install demo test check chaos chaos-broken compose-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +25,11 @@ check: $(INSTALLED) ## lint, formatting, types, imports
 	@.venv/bin/basedpyright
 	@.venv/bin/lint-imports
 
-chaos: $(INSTALLED) ## kill everything while people write, check the promise; ARGS="--seed 7 --help"
+chaos: $(INSTALLED) ## kill everything while people write, check the promise; ARGS="--seed 7 --long"
 	@$(RUN) tests.chaos $(ARGS)
+
+chaos-broken: $(INSTALLED) ## break one rule at a time in a copy: chaos must notice each (15 minutes)
+	@$(RUN) tests.chaos.broken $(ARGS)
 
 compose-test: ## build the image and answer a message in containers; needs Docker
 	@$(PYTHON) -m deploy.local.compose_test

@@ -41,3 +41,7 @@ class Phone:
     def set_faults(self, faults: dict[str, Any]) -> None:
         """Puts a document of faults in force; {} ends all."""
         call("PUT", f"{self.url}/simulator/faults", faults)
+
+    def stats(self) -> dict[str, Any]:
+        """How many calls there were, by endpoint and status, and how many faults befell them."""
+        return call("GET", f"{self.url}/simulator/stats")

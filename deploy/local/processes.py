@@ -45,6 +45,10 @@ class Processes:
     def __getitem__(self, name: str) -> Child:
         return self._started[name].child
 
+    def names(self) -> Sequence[str]:
+        """Everything that was started and not stopped, in that order."""
+        return list(self._children)
+
     def start(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> Child:
         """Starts a process; under a name that was used before, its log goes on."""
         if name in self._started and self[name].running:

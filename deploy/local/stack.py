@@ -1,5 +1,6 @@
 """The whole system on one machine: which processes there are, how each finds the others, and how they start."""
 
+import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
@@ -90,6 +91,19 @@ class Stack:
     def start_beat(self) -> None:
         """Starts the timer."""
         self.processes.start("beat", [_sisters(), "beat"], self.environ)
+
+    def operate(self, *arguments: str) -> tuple[int, str]:
+        """Runs one of the operator's commands to its end; returns its exit code and what it printed."""
+        done = subprocess.run(  # noqa: S603 - our own command
+            [_sisters(), *arguments],
+            env=self.environ,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, done.stdout or done.stderr
 
     def wait_until_ready(self) -> None:
         """Returns once simulator and webhook answer.

@@ -11,6 +11,8 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 """How often, 0 to 1; `true` counts as always."""
 Milliseconds = Annotated[int, Field(ge=0, le=600_000)]
 Status = Annotated[int, Field(ge=400, le=599)]
+Statuses = Annotated[tuple[Status, ...], BeforeValidator(lambda v: (v,) if isinstance(v, int) else (v or ()))]
+"""One, or a list of which each failing call gets any."""
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
 """A list of names; a single one may stand alone."""
 
@@ -37,12 +39,13 @@ class Section(BaseModel):
 class Trouble(Section):
     """What may befall any call to a vendor.
 
-    `status`: answered with this error instead, at `rate`. `slow_ms`: held up before anything happens, at `slow_rate`.
-    `cut_before`: the connection is cut and nothing was done. `hang`: nothing is done and no answer ever comes.
+    `status`: answered with this error (or one of these) instead, at `rate`. `slow_ms`: held up before anything happens,
+    at `slow_rate`. `cut_before`: the connection is cut and nothing was done. `hang`: nothing is done and no answer ever
+    comes.
     """
 
     kinds = ("cut_before", "hang")
-    status: Status | None = None
+    status: Statuses = ()
     rate: Rate = 1.0
     retry_after: Annotated[float, Field(ge=0)] | None = None
     slow_ms: Milliseconds = 0
@@ -61,17 +64,18 @@ class Trouble(Section):
 
 
 class CallbackFaults(Section):
-    """Status reports: never sent, sent twice, overtaken by the next one; all of them `delay_ms` later."""
+    """Status reports: never sent, sent twice, overtaken by the next one; at `delay_rate` `delay_ms` later."""
 
     kinds = ("drop", "duplicate", "reorder")
     drop: Rate = 0.0
     duplicate: Rate = 0.0
     reorder: Rate = 0.0
     delay_ms: Milliseconds = 0
+    delay_rate: Rate = 1.0
 
     def delay(self) -> tuple[float, float]:
-        """From `delay_ms`."""
-        return self.delay_ms / 1000, 1.0
+        """From `delay_ms` and `delay_rate`."""
+        return self.delay_ms / 1000, self.delay_rate
 
 
 class WebhookFaults(CallbackFaults):
@@ -81,8 +85,9 @@ class WebhookFaults(CallbackFaults):
 class TwilioFaults(Trouble):
     """The REST API.
 
-    The three `accept_then_...` carry the message out and then cut the connection, never answer, or answer `status`
-    (500 when unset): what a client cannot tell from a failure. `undelivered_code` turns reports into failures.
+    The three `accept_then_...` carry the message out and then cut the connection, never answer, or answer an error of
+    `status` that leaves it open (500 when none does): what a client cannot tell from a failure. `undelivered_code`
+    turns reports into failures.
     """
 
     kinds = (*Trouble.kinds, "accept_then_cut", "accept_then_hang", "accept_then_status")
@@ -105,9 +110,10 @@ class TwilioFaults(Trouble):
     callbacks: CallbackFaults = CallbackFaults()
 
     def rates(self) -> Sequence[tuple[str, float]]:
-        """As above; `status` is not drawn by itself when it only serves `accept_then_status`."""
+        """As above; where no `rate` is given, `status` only serves `accept_then_status`."""
         faults = super().rates()
-        return [f for f in faults if f[0] != "status"] if self.accept_then_status else faults
+        serves = self.accept_then_status and "rate" not in self.model_fields_set
+        return [fault for fault in faults if fault[0] != "status"] if serves else faults
 
 
 class LlmFaults(Trouble):
@@ -231,6 +237,10 @@ class Dice:
         if self.left is not None:
             self.left -= 1
         return Fate(delay_s=delay_s, kind=kind)
+
+    def pick(self, statuses: Sequence[int]) -> int:
+        """Returns any of them, 500 where there is none."""
+        return self._random.choice(statuses) if statuses else 500
 
     def happens(self, rate: float) -> bool:
         """Whether something of this rate happens now."""

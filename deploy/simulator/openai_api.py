@@ -92,10 +92,11 @@ class OpenAi:
                 return SPARED
         return self._section(endpoint)[1].draw()
 
-    def fail(self, endpoint: str) -> Answer:
+    def fail(self, endpoint: str, *, accepted: bool) -> Answer:
         """The error that the faults ask for."""
-        section = self._section(endpoint)[0]
-        return problem(section.status or 500, code=section.code, retry_after=section.retry_after)
+        del accepted
+        section, dice = self._section(endpoint)
+        return problem(dice.pick(section.status), code=section.code, retry_after=section.retry_after)
 
     def trickle_s(self) -> float:
         """From `llm.trickle_ms`."""

@@ -10,6 +10,8 @@ from deploy.simulator.settings import Settings
 from deploy.simulator.wire import Answer, json_answer
 
 _CODE_OF: Final = {401: 20003, 404: 20404, 429: 20429, 500: 20500, 503: 20503}
+_OPEN: Final = 500
+"""From this status on a client cannot know whether the call was carried out."""
 _MESSAGES: Final = {
     20003: "Authenticate",
     20429: "Too Many Requests",
@@ -71,11 +73,11 @@ class Twilio:
         calls = self._faults.document.twilio.calls
         return SPARED if calls and endpoint not in calls else self._faults.twilio.draw()
 
-    def fail(self, endpoint: str) -> Answer:
-        """The error that the faults ask for."""
+    def fail(self, endpoint: str, *, accepted: bool) -> Answer:
+        """The error that the faults ask for. One below 500 would say that nothing was accepted."""
         del endpoint
         faults = self._faults.document.twilio
-        status = faults.status or 500
+        status = self._faults.twilio.pick([s for s in faults.status if not accepted or s >= _OPEN])
         code = faults.code or _CODE_OF.get(status, 20500)
         return problem(code, status=status, retry_after=faults.retry_after)
 

@@ -47,8 +47,8 @@ class Vendor(Protocol):
         """Returns what befalls this call."""
         ...
 
-    def fail(self, endpoint: str) -> Answer:
-        """Returns the error that the faults ask for."""
+    def fail(self, endpoint: str, *, accepted: bool) -> Answer:
+        """Returns the error that the faults ask for; `accepted`: the call was carried out all the same."""
         ...
 
     def trickle_s(self) -> float:
@@ -104,10 +104,12 @@ class Endpoint:
             case "cut_before" | "hang":
                 return Answer(status=0)
             case "status":
-                return self.vendor.fail(self.name)
+                return self.vendor.fail(self.name, accepted=False)
             case _:
                 answer = await self.handler(request, body, kind)
-        return replace(self.vendor.fail(self.name), about=answer.about) if kind == "accept_then_status" else answer
+        if kind != "accept_then_status":
+            return answer
+        return replace(self.vendor.fail(self.name, accepted=True), about=answer.about)
 
     async def _send(self, request: web.Request, answer: Answer, kind: str) -> web.StreamResponse | None:
         match kind:

@@ -1,194 +1,247 @@
 """`make chaos`: real processes, the simulator as the world, everything dies; then the promise is checked."""
 
+import json
 import os
-import signal
+import shutil
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
-from datetime import timedelta
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import click
 
-from deploy.local.child import free_port
+from deploy.local.child import StartFailed, free_port
 from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
 from deploy.local.stack import Stack, local_environment
-from tests.chaos.plan import Mishap, mishaps, outside_faults
+from tests.chaos import by_hand
+from tests.chaos.asked import Audit, CommandFailed, audit, catch_up
+from tests.chaos.hands import Hands
+from tests.chaos.plan import LONG, SHORT, SMALL, Size, mishaps, outside_faults
 from tests.chaos.traffic import Traffic, total
-from tests.chaos.verdict import Verdict, judge, settled
+from tests.chaos.verdict import Verdict, judge, quiet, told, unknown
 
 BOUNDS = {"LLM_TIMEOUT_S": "5", "AMBIGUOUS_WAIT_S": "10", "SIMULATOR_LLM_LATENCY_MS": "500"}
+KEPT_OF_THE_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH")
+SETTLE_S = 60.0
+"""After the last fault. In it are the 30 s that must pass before what only Twilio's log knows counts as such."""
+WARM_UP_S = 5.0
+CATCH_UP_EVERY_S = 8.0
+WORKERS = 3
+SIZES = {"short": SHORT, "long": LONG, "small": SMALL}
 
 
-class Chaos:
-    """One run: the system, what befalls it, and the hands that do it."""
+@dataclass(kw_only=True)
+class Settled:
+    """How it came to rest: after how many seconds (None: not within the bound)."""
 
-    def __init__(self, stack: Stack, postgres: Postgres, redis: Redis, *, workers: int) -> None:
-        self.stack = stack
-        self.postgres = postgres
-        self.redis = redis
-        self.names = ["worker" if number == 1 else f"worker-{number}" for number in range(1, workers + 1)]
-        self.done: list[str] = []
-        self.failed: list[str] = []
-
-    def befall(self, plan: list[Mishap]) -> None:
-        """Does everything that is planned, at its time; what lasts goes on beside the next."""
-        began = time.monotonic()
-        for mishap in plan:
-            time.sleep(max(0.0, began + mishap.at.total_seconds() - time.monotonic()))
-            threading.Thread(target=self._do, args=(mishap,), daemon=True).start()
-        while len(self.done) + len(self.failed) < len(plan):
-            time.sleep(0.1)
-
-    def _do(self, mishap: Mishap) -> None:
-        """A process that was started here ends with this thread (its parent, to the kernel): so the thread stays."""
-        try:
-            self._act(mishap)
-            self.done.append(mishap.action)
-        except Exception as error:  # noqa: BLE001 - a mishap that could not be done makes the whole run worthless
-            self.failed.append(f"{mishap.action}: {type(error).__name__} {error}")
-        threading.Event().wait()
-
-    def _act(self, mishap: Mishap) -> None:
-        processes = self.stack.processes
-        name = self.names[int(mishap.pick * len(self.names))]
-        match mishap.action:
-            case "kill worker":
-                with _once(name):
-                    processes[name].kill()
-                    self.stack.start_worker(name, concurrency=100)
-            case "freeze worker":
-                with _once(name):
-                    os.kill(processes[name].pid, signal.SIGSTOP)
-                    time.sleep(mishap.lasts.total_seconds())
-                    os.kill(processes[name].pid, signal.SIGCONT)
-            case "kill beat":
-                processes["beat"].kill()
-                self.stack.start_beat()
-            case "restart redis":
-                with _once("redis"):
-                    self.redis.kill()
-                    time.sleep(mishap.lasts.total_seconds())
-                    self.redis.start()
-            case "restart postgres":
-                with _once("postgres"):
-                    self.postgres.kill()
-                    time.sleep(mishap.lasts.total_seconds())
-                    self.postgres.start()
+    after_s: float | None = None
+    catch_ups: int = 0
 
 
-_locks: dict[str, threading.Lock] = {}
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One run, judged."""
 
+    seed: int
+    size: Size
+    hands: Hands
+    traffic: Traffic
+    settled: Settled
+    verdict: Verdict
+    audit: Audit | None
+    failed: list[str]
+    written: int
+    stats: Mapping[str, Any]
+    took_s: float
 
-def _once(name: str) -> threading.Lock:
-    """One thing at a time befalls one process."""
-    return _locks.setdefault(name, threading.Lock())
+    @property
+    def good(self) -> bool:
+        """Whether the promise was kept, and the run was worth something."""
+        settled = self.settled.after_s is not None
+        return settled and self.verdict.good and self.audit is not None and self.audit.good and not self.failed
 
 
 @click.command()
-@click.option("--messages", default=600, show_default=True)
-@click.option("--people", default=100, show_default=True)
 @click.option("--seed", default=1, show_default=True)
-@click.option("--kills", default=8, show_default=True, help="kill -9 of workers")
-@click.option("--freezes", default=2, show_default=True, help="SIGSTOP, then SIGCONT")
-@click.option("--restarts", default=1, show_default=True, help="of Redis, and as many of Postgres")
+@click.option("--long", "size_name", flag_value="long", help="2,000 messages, 20 kills, an outage of 60 s: 4 minutes")
+@click.option("--small", "size_name", flag_value="small", help="as the proofs by broken rules do it")
+@click.option("--messages", type=click.IntRange(1), help="more or fewer than the size says")
+@click.option("--people", type=click.IntRange(1, 400))
+@click.option("--kills", type=click.IntRange(0), help="kill -9 of workers")
+@click.option("--restarts", type=click.IntRange(0), help="of Redis, and as many of Postgres")
 @click.option("--rate", default=0.05, show_default=True, help="of outside calls that go wrong")
-@click.option("--workers", default=3, show_default=True)
-@click.option("--over", "over_s", default=40.0, show_default=True, help="seconds in which the messages come")
-@click.option("--settle", "settle_s", default=60.0, show_default=True, help="seconds after the last fault")
+@click.option(
+    "--by-hand", "spoil", type=click.Choice(sorted(by_hand.ACTS)), help="then spoil the result: it must be noticed"
+)
+@click.option("--counts", type=click.Path(dir_okay=False, path_type=Path), help="write all counts there as JSON")
 @click.option("--keep", is_flag=True, help="keep the logs")
 def main(
     *,
-    messages: int,
-    people: int,
     seed: int,
-    kills: int,
-    freezes: int,
-    restarts: int,
+    size_name: str | None,
     rate: float,
-    workers: int,
-    over_s: float,
-    settle_s: float,
+    spoil: str | None,
+    counts: Path | None,
     keep: bool,
+    **changed: int | None,
 ) -> None:
     """Kills everything at random while people write; exit 1 when the promise was broken."""
-    random = Random(seed)
+    size = replace(SIZES[size_name or "short"], **{name: value for name, value in changed.items() if value is not None})
     logs = Path(tempfile.mkdtemp(prefix="sisters-chaos-"))
-    plan = mishaps(
-        random, during=timedelta(seconds=over_s), kills=kills, freezes=freezes, restarts=restarts, beat_kills=1
-    )
+    result = run(size, seed=seed, rate=rate, logs=logs, spoil=spoil)
+    show(result)
+    if counts is not None:
+        counts.write_text(json.dumps(_counts(result)), encoding="utf-8")
+    if keep or not result.good:
+        click.echo(f"logs: {logs}")
+    else:
+        shutil.rmtree(logs)
+    sys.exit(0 if result.good else 1)
+
+
+def run(size: Size, *, seed: int, rate: float, logs: Path, spoil: str | None = None) -> Result:
+    """One run on a system of its own, judged from both sides."""
+    began, random, failed = time.monotonic(), Random(seed), list[str]()
     with ExitStack() as parts:
         postgres = parts.enter_context(Postgres(durable=False, log=logs / "postgres.log"))
         redis = parts.enter_context(Redis(log=logs / "redis.log"))
-        environ = local_environment(
-            {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")} | BOUNDS,
-            database_url=postgres.url,
-            redis_url=redis.url,
-            webhook_port=free_port(),
-            simulator_port=free_port(),
-        )
-        stack = parts.enter_context(Stack(environ, logs=logs))
-        stack.start(workers=workers, concurrency=100)
-        time.sleep(5)
+        stack = parts.enter_context(Stack(_environment(postgres, redis), logs=logs))
+        stack.start(workers=WORKERS, concurrency=100)
+        time.sleep(WARM_UP_S)
+        hands, traffic = Hands(stack, postgres, redis, workers=WORKERS), Traffic()
         stack.phone.set_faults(dict(outside_faults(rate, seed=seed)))
-        chaos, traffic = Chaos(stack, postgres, redis, workers=workers), Traffic()
-        hands = threading.Thread(target=chaos.befall, args=(list(plan),))
-        hands.start()
-        traffic.run(stack.phone, people=people, each=messages // people, over_s=over_s, random=random)
-        hands.join()
+        doing = threading.Thread(target=hands.befall, args=(mishaps(random, size),))
+        doing.start()
+        traffic.run(stack.phone, people=size.people, messages=size.messages, over_s=size.over_s, random=random)
+        doing.join()
+        stats = stack.phone.stats()
         stack.phone.set_faults({})
-        took = _wait(postgres.url, settle_s)
-        verdict = judge(postgres.url, traffic.acknowledged, stack.phone.messages())
-    _print(seed, chaos, traffic, verdict, took)
-    bad = not verdict.good or took is None or chaos.failed
-    if not keep and not bad:
-        _remove(logs)
-    else:
-        click.echo(f"logs: {logs}")
-    sys.exit(1 if bad else 0)
+        settled = _settle(stack, postgres.url, failed)
+        if spoil is not None:
+            by_hand.ACTS[spoil](stack, postgres.url)
+        try:
+            stack.processes.check()  # nobody but us ends a process
+        except StartFailed as error:
+            failed.append(str(error))
+        world = stack.phone.messages()
+        verdict = judge(postgres.url, traffic.acknowledged, world, flushed_at=hands.flushed_at)
+        verdict.breaches.told_in_logs += told(logs)
+        written = sum(message["direction"] == "inbound" for message in world)
+        try:
+            audited = audit(stack, written=written)
+        except CommandFailed as error:
+            audited = None
+            failed.append(str(error))
+    return Result(
+        seed=seed,
+        size=size,
+        hands=hands,
+        traffic=traffic,
+        settled=settled,
+        verdict=verdict,
+        audit=audited,
+        failed=[*hands.failed, *failed],
+        written=written,
+        stats=stats,
+        took_s=time.monotonic() - began,
+    )
 
 
-def _wait(database_url: str, settle_s: float) -> float | None:
-    """Returns after how many seconds all was settled; None: it was not."""
-    began = time.monotonic()
-    while time.monotonic() - began < settle_s:
-        if settled(database_url):
-            return time.monotonic() - began
+def _environment(postgres: Postgres, redis: Redis) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in KEPT_OF_THE_ENVIRONMENT if name in os.environ}
+    return local_environment(
+        kept | BOUNDS,
+        database_url=postgres.url,
+        redis_url=redis.url,
+        webhook_port=free_port(),
+        simulator_port=free_port(),
+    )
+
+
+def _settle(stack: Stack, database_url: str, failed: list[str]) -> Settled:
+    """Waits until every message that the world knows is stored and nothing is under way.
+
+    What no webhook took is read from Twilio's log: by the workers in their own time, here by the operator's command.
+    """
+    began, settled, caught_up_at = time.monotonic(), Settled(), 0.0
+    sids = [message["sid"] for message in stack.phone.messages() if message["direction"] == "inbound"]
+    while time.monotonic() - began < SETTLE_S:
+        left = unknown(database_url, sids)
+        if not left and quiet(database_url):
+            settled.after_s = time.monotonic() - began
+            break
+        if left and time.monotonic() - caught_up_at > CATCH_UP_EVERY_S:
+            caught_up_at = time.monotonic()
+            settled.catch_ups += 1
+            try:
+                catch_up(stack, since="15m")
+            except CommandFailed as error:
+                failed.append(str(error))
         time.sleep(0.5)
-    return None
+    return settled
 
 
-def _print(seed: int, chaos: Chaos, traffic: Traffic, verdict: Verdict, took: float | None) -> None:
-    rows = {
-        "seed": seed,
-        "done to it": ", ".join(f"{chaos.done.count(action)} x {action}" for action in sorted(set(chaos.done))),
-        "could not be done": "; ".join(chaos.failed) or "-",
-        "acknowledged": total(traffic),
-        "never taken by the webhook": len(traffic.refused),
-        "endings": ", ".join(f"{count} {name}" for name, count in sorted(verdict.endings.items())),
-        "settled after": "not" if took is None else f"{took:.1f} s",
-        "resent_unseen": verdict.resent_unseen,
-        "lost": len(verdict.lost),
-        "unfinished": len(verdict.unfinished),
-        "doubled": len(verdict.doubled),
-        "foreign": len(verdict.foreign),
-        "out of order": len(verdict.out_of_order),
+def show(result: Result) -> None:
+    """Prints the one table."""
+    hands, verdict, audited = result.hands, result.verdict, result.audit
+    acknowledged, after_s = total(result.traffic), result.settled.after_s
+    done = ", ".join(f"{hands.done.count(action)} x {action}" for action in sorted(set(hands.done)))
+    rows: dict[str, object] = {
+        "seed": result.seed,
+        "done to it": done,
+        "outside calls gone wrong": _outside(result.stats),
+        "could not be done": "; ".join(result.failed) or "-",
+        "written": f"{result.written} by {result.size.people} people in {result.took_s:.0f} s (all in all)",
+        "acknowledged": f"{acknowledged}; {result.traffic.told_again} webhooks came again later",
+        "never taken by the webhook": len(result.traffic.refused),
+        "brought back late": f"{verdict.late} ({result.settled.catch_ups} x sisters catch-up)",
+        "settled after": "NOT" if after_s is None else f"{after_s:.1f} s",
+        "unreachable": ", ".join(f"{count} x {code}" for code, count in verdict.unreachable.items()) or "-",
     }
+    if audited is not None:
+        rows["endings (sisters audit)"] = ", ".join(f"{count} {name}" for name, count in audited.endings.items())
+        rows["resent_unseen"] = f"{audited.resent_unseen} (a copy of one would stand under doubled)"
+    rows["breaches, seen by the world"] = _listed(verdict.breaches.counts())
+    rows["breaches, by sisters audit"] = "no answer" if audited is None else _listed(audited.breaches)
     for name, value in rows.items():
         click.echo(f"{name:>28}  {value}")
-    for name in ("lost", "unfinished", "doubled", "foreign", "out_of_order"):
-        for entry in getattr(verdict, name)[:5]:
+    for name, entries in asdict(verdict.breaches).items():
+        for entry in entries[:5]:
             click.echo(f"{name:>28}: {entry}")
+    click.echo(f"{'verdict':>28}  {'the promise held' if result.good else 'THE PROMISE WAS BROKEN'}")
 
 
-def _remove(logs: Path) -> None:
-    for path in logs.iterdir():
-        path.unlink()
-    logs.rmdir()
+def _outside(stats: Mapping[str, Any]) -> str:
+    """How many of the calls to each endpoint had a fault."""
+    calls: dict[str, int] = {}
+    faults: dict[str, int] = {}
+    for counted, into in ((stats["calls"], calls), (stats["faults"], faults)):
+        for key, count in counted.items():
+            endpoint = key.partition(" ")[0]
+            into[endpoint] = into.get(endpoint, 0) + count
+    inbound = ("webhook", "status")  # calls to us: what failed there is our side's doing
+    return ", ".join(f"{faults.get(e, 0)}/{count} {e}" for e, count in sorted(calls.items()) if e not in inbound)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _counts(result: Result) -> dict[str, object]:
+    return {
+        "good": result.good,
+        "settled": result.settled.after_s is not None,
+        "failed": result.failed,
+        "world": result.verdict.breaches.counts(),
+        "audit": None if result.audit is None else result.audit.breaches,
+    }
 
 
 if __name__ == "__main__":

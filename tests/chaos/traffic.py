@@ -1,10 +1,11 @@
-"""People who write: each sends the next message only after the one before was acknowledged."""
+"""People who write: mostly one message after the other, sometimes two at once; sometimes Twilio tells one again."""
 
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from random import Random
 
 from deploy.local.loopback import Refused
@@ -19,55 +20,107 @@ WORDS = (
     "any good sci-fi lately",
     "tell me more",
 )
+PREFIX = "+15550000"
+"""Of all people's numbers."""
+AT_ONCE = 0.05
+"""How often the next message is written without waiting for the acknowledgement of the one before."""
+ON_ITS_HEELS = 0.3
+"""How often a message follows within a fifth of a second."""
+TOLD_AGAIN = 0.05
+"""How often Twilio delivers the webhook of an earlier message once more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """One acknowledged message: `tag` begins its text, the simulated model quotes it.
+
+    Its webhook was called after `began`, and had answered before `acknowledged`.
+    """
+
+    sid: str
+    tag: str
+    began: datetime
+    acknowledged: datetime
 
 
 @dataclass
 class Traffic:
-    """Who wrote what, in which order it was acknowledged."""
+    """Who wrote what, and when it was acknowledged."""
 
-    acknowledged: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    """Person > SIDs in the order of their acknowledgement."""
+    acknowledged: dict[str, list[Written]] = field(default_factory=dict[str, list[Written]])
+    """By person, in the order of their acknowledgement."""
     refused: list[str] = field(default_factory=list[str])
     """Messages that no webhook call took, after all of Twilio's repeats: only its own log knows them."""
+    told_again: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self, phone: Phone, *, people: int, each: int, over_s: float, random: Random) -> None:
-        """Returns when every message was sent."""
-        names = [f"+1555{number:07d}" for number in range(people)]
-        plans = {name: sorted(random.random() * over_s for _ in range(each)) for name in names}
-        began, lock = time.monotonic(), threading.Lock()
+    def run(self, phone: Phone, *, people: int, messages: int, over_s: float, random: Random) -> None:
+        """Returns when every message was sent. Needs a thread a person, and a second one for what is said at once."""
+        plans = [
+            _Person(
+                name=f"{PREFIX}{number:03d}",
+                times=_times(random, messages // people, over_s),
+                random=Random(random.random()),
+            )
+            for number in range(people)
+        ]
+        began = time.monotonic()
+        with ThreadPoolExecutor(people) as hands, ThreadPoolExecutor(people) as second_hands:
+            for life in [hands.submit(self._live, phone, person, began, second_hands) for person in plans]:
+                life.result()
 
-        def one(name: str) -> None:
-            for number, at in enumerate(plans[name]):
-                time.sleep(max(0.0, began + at - time.monotonic()))
-                body = f"{name[-4:]}-{number}: {WORDS[(number + int(name[-2:])) % len(WORDS)]}"
-                self._write(phone, name, body, lock)
+    def _live(self, phone: Phone, person: "_Person", began: float, second_hands: ThreadPoolExecutor) -> None:
+        for number, at in enumerate(person.times):
+            time.sleep(max(0.0, began + at - time.monotonic()))
+            if person.random.random() < TOLD_AGAIN:
+                self._tell_again(phone, person)
+            if person.random.random() < AT_ONCE:
+                second_hands.submit(self._write, phone, person.name, number)
+            else:
+                self._write(phone, person.name, number)
 
-        with ThreadPoolExecutor(people) as pool:
-            list(pool.map(one, names))
-
-    def _write(self, phone: Phone, name: str, body: str, lock: threading.Lock) -> None:
+    def _write(self, phone: Phone, name: str, number: int) -> None:
+        tag = f"{name[-4:]}-{number}"
+        body = f"{tag}: {WORDS[(number + int(name[-2:])) % len(WORDS)]}"
+        began = datetime.now(UTC)
         try:
-            sid, acknowledged = write(phone, name, body)
+            answer = phone.inbound(name, body)
         except (OSError, Refused):
             return  # the simulator itself was too slow to answer: its log tells what became of it
-        with lock:
-            if acknowledged:
-                self.acknowledged.setdefault(name, []).append(sid)
+        written = Written(sid=answer["sid"], tag=tag, began=began, acknowledged=datetime.now(UTC))
+        with self._lock:
+            if answer["acknowledged"]:
+                self.acknowledged.setdefault(name, []).append(written)
             else:
-                self.refused.append(sid)
+                self.refused.append(written.sid)
+
+    def _tell_again(self, phone: Phone, person: "_Person") -> None:
+        """The very same webhook, for whatever reason, after later ones."""
+        with self._lock:
+            known = list(self.acknowledged.get(person.name, ()))
+        if not known:
+            return
+        with suppress(OSError, Refused):
+            phone.inbound(person.name, "", message_sid=person.random.choice(known).sid)
+            self.told_again += 1
 
 
-def write(phone: Phone, name: str, body: str) -> tuple[str, bool]:
-    """Returns the SID, and whether the webhook took it."""
-    answer = phone.inbound(name, body)
-    return answer["sid"], answer["acknowledged"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Person:
+    name: str
+    times: list[float]
+    random: Random
+
+
+def _times(random: Random, count: int, over_s: float) -> list[float]:
+    """When one person writes: anywhere in that time, and now and then right after the message before."""
+    times = sorted(random.random() * over_s for _ in range(count))
+    for place in range(1, count):
+        if random.random() < ON_ITS_HEELS:
+            times[place] = times[place - 1] + random.random() * 0.2
+    return sorted(times)
 
 
 def total(traffic: Traffic) -> int:
     """How many messages were acknowledged."""
-    return sum(len(sids) for sids in traffic.acknowledged.values())
-
-
-def everyone(traffic: Traffic) -> Sequence[str]:
-    """All people who got an acknowledgement."""
-    return sorted(traffic.acknowledged)
+    return sum(len(written) for written in traffic.acknowledged.values())

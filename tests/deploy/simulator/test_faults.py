@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from openai import OpenAIError
 from twilio.base.exceptions import TwilioException, TwilioRestException
 
-from deploy.simulator.faults import Dice, Document, Faults, FaultsError, TwilioFaults
+from deploy.simulator.faults import CallbackFaults, Dice, Document, Faults, FaultsError, TwilioFaults
 from deploy.simulator.settings import SIMULATED_NUMBER
 from tests.deploy.simulator.world import World, eventually
 
@@ -64,6 +64,39 @@ def test_accepted_then_an_error_leaves_the_message_in_the_log(world: World):
     assert len(world.messages()) == 1
 
 
+def test_of_several_errors_each_failing_call_gets_any(world: World):
+    world.faults(seed=3, twilio={"status": [429, 503]})
+    statuses: list[int] = []
+    for _ in range(20):
+        with pytest.raises(TwilioRestException) as caught:
+            send(world)
+        statuses.append(caught.value.status)
+    assert set(statuses) == {429, 503}
+    assert world.messages() == []
+
+
+def test_an_accepted_call_fails_only_with_what_leaves_it_open(world: World):
+    world.faults(twilio={"status": [429, 503], "rate": 0, "accept_then_status": 1})
+    for _ in range(10):
+        with pytest.raises(TwilioRestException) as caught:
+            send(world)
+        assert caught.value.status == 503
+    assert len(world.messages()) == 10
+
+
+def test_an_error_at_a_rate_of_its_own_is_drawn_beside_accepted_ones():
+    rates = {"status": [500], "rate": 0.2, "accept_then_status": 0.3}
+    assert dict(TwilioFaults.model_validate(rates).rates()) == {"status": 0.2, "accept_then_status": 0.3}
+    del rates["rate"]
+    assert dict(TwilioFaults.model_validate(rates).rates()) == {"accept_then_status": 0.3}
+
+
+def test_reports_are_late_at_the_rate_that_is_asked_for():
+    dice = Dice(CallbackFaults(delay_ms=1000, delay_rate=0.2), "seed")
+    late = sum(dice.draw().delay_s > 0 for _ in range(2000))
+    assert 300 < late < 500
+
+
 def test_cut_before_leaves_nothing(world: World):
     world.faults(twilio={"cut_before": 1})
     with pytest.raises(requests.exceptions.ConnectionError):
@@ -117,14 +150,14 @@ def test_the_same_seed_throws_the_same_dice(seed: int, rate: float):
 
 
 def test_rates_hold_over_many_calls_and_add_up():
-    dice = Dice(TwilioFaults(status=500, rate=0.05, cut_before=0.1), "seed")
+    dice = Dice(TwilioFaults(status=(500,), rate=0.05, cut_before=0.1), "seed")
     kinds = [dice.draw().kind for _ in range(10_000)]
     assert 0.04 < kinds.count("status") / 10_000 < 0.06
     assert 0.085 < kinds.count("cut_before") / 10_000 < 0.115
 
 
 def test_a_count_bounds_how_many_calls_are_hit_whatever_the_rate():
-    dice = Dice(TwilioFaults(status=500, rate=0.5, count=3), "seed")
+    dice = Dice(TwilioFaults(status=(500,), rate=0.5, count=3), "seed")
     assert [dice.draw().kind for _ in range(100)].count("status") == 3
 
 

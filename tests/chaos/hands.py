@@ -1,0 +1,103 @@
+"""The hands that do what the plan says: they kill, freeze, restart, flush and cut."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+
+from deploy.local.postgres import Postgres
+from deploy.local.redis import Redis
+from deploy.local.stack import Stack
+from tests.chaos.plan import Mishap
+
+
+class Hands:
+    """What is done to one system, and what was done."""
+
+    def __init__(self, stack: Stack, postgres: Postgres, redis_server: Redis, *, workers: int) -> None:
+        self.stack = stack
+        self.postgres = postgres
+        self.redis = redis_server
+        self.names = ["worker" if number == 1 else f"worker-{number}" for number in range(1, workers + 1)]
+        self.done: list[str] = []
+        self.failed: list[str] = []
+        self.flushed_at: list[datetime] = []
+        self._locks: dict[str, threading.Lock] = {}
+
+    def befall(self, plan: Sequence[Mishap]) -> None:
+        """Does everything that is planned, at its time; what lasts goes on beside the next. Returns after the last."""
+        began = time.monotonic()
+        for mishap in plan:
+            time.sleep(max(0.0, began + mishap.at.total_seconds() - time.monotonic()))
+            threading.Thread(target=self._do, args=(mishap,), daemon=True).start()
+        while len(self.done) + len(self.failed) < len(plan):
+            time.sleep(0.1)
+
+    def start_worker(self, name: str) -> None:
+        """Starts one worker."""
+        self.stack.start_worker(name, concurrency=100)
+
+    def _do(self, mishap: Mishap) -> None:
+        """A process that was started here ends with this thread (its parent, to the kernel): so the thread stays."""
+        try:
+            self._act(mishap)
+            self.done.append(mishap.action)
+        except Exception as error:  # noqa: BLE001 - a mishap that could not be done makes the whole run worthless
+            self.failed.append(f"{mishap.action}: {type(error).__name__} {error}")
+        threading.Event().wait()
+
+    def _act(self, mishap: Mishap) -> None:
+        lasts_s = mishap.lasts.total_seconds()
+        name = self.names[int(mishap.pick * len(self.names))]
+        match mishap.action:
+            case "kill worker":
+                with self._once(name):
+                    self.stack.processes[name].kill()
+                    self.start_worker(name)
+            case "freeze worker":
+                with self._once(name):
+                    self._freeze(name, lasts_s)
+            case "kill beat":
+                with self._once("beat"):
+                    self.stack.processes["beat"].kill()
+                    time.sleep(lasts_s)
+                    self.stack.start_beat()
+            case "restart redis" | "redis away":
+                with self._once("redis"):
+                    self.redis.kill()
+                    time.sleep(lasts_s)
+                    self.redis.start()
+            case "flush redis":
+                with self._once("redis"):
+                    self._tell_redis("FLUSHALL")
+                    self.flushed_at.append(datetime.now(UTC))
+            case "cut redis connections":
+                with self._once("redis"):
+                    self._tell_redis("CLIENT KILL TYPE normal SKIPME yes")
+            case "restart postgres" | "postgres away":
+                with self._once("postgres"):
+                    self.postgres.kill()
+                    time.sleep(lasts_s)
+                    self.postgres.start()
+
+    def _freeze(self, name: str, lasts_s: float) -> None:
+        pid = self.stack.processes[name].pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(lasts_s)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def _tell_redis(self, command: str) -> None:
+        client: Any = redis.Redis.from_url(self.redis.url)  # pyright: ignore[reportUnknownMemberType]
+        with client:
+            client.execute_command(command)
+
+    def _once(self, name: str) -> threading.Lock:
+        """One thing at a time befalls one process."""
+        return self._locks.setdefault(name, threading.Lock())
