@@ -47,7 +47,7 @@ class Processes:
 
     def names(self) -> Sequence[str]:
         """Everything that was started and not stopped, in that order."""
-        return list(self._children)
+        return list(self._started)
 
     def start(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> Child:
         """Starts a process; under a name that was used before, its log goes on."""
