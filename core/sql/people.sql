@@ -99,3 +99,7 @@ WHERE r.channel = theirs.channel AND r.provider_id = theirs.provider_id;
 
 -- name: erase_person
 DELETE FROM people WHERE id = %(person_id)s;
+
+-- name: erase_dead_letters
+-- What came out of their inboxes and could not be read, by the inboxes' keys.
+DELETE FROM dead_letters WHERE person = ANY(%(persons)s::text[]);
