@@ -55,6 +55,12 @@ class _Known:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Former:
+    provider_id: str
+    sent_anew: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Origin:
     delivery_id: int
     provider_id: str | None
@@ -127,9 +133,12 @@ class Comparer:
             unknown: list[str] = transaction.values("unknown_inbound", channel=self._channel, provider_ids=list(came))
             ours = transaction.all(_Known, "deliveries_by_provider_id", channel=self._channel, provider_ids=list(went))
             others = list(went.keys() - {known.provider_id for known in ours})
+            former = transaction.all(_Former, "deliveries_by_former_id", channel=self._channel, provider_ids=others)
             erased: list[str] = transaction.values("erased_provider_ids", channel=self._channel, provider_ids=others)
         found.unknown_inbound |= {provider_id: came[provider_id] for provider_id in unknown}
-        for provider_id in sorted(set(others) - set(erased)):
+        # Sent anew because it was reported failed: one too many only if it went out all the same.
+        found.doubled += [f.provider_id for f in former if f.sent_anew and went[f.provider_id].status not in FAILURES]
+        for provider_id in sorted(set(others) - set(erased) - {f.provider_id for f in former}):
             self._judge_outbound(went[provider_id], found)
         return [known.delivery_id for known in ours]
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
+from random import Random
 from typing import Final
 
 RANKS: Final[Mapping[str, int]] = {
@@ -79,6 +80,33 @@ def remedy(code: str) -> Remedy:
 def pause(code: str) -> timedelta | None:
     """How long to wait before another try where the code says it; for PAUSE_SENDER how long the number rests."""
     return _PAUSES.get(code) or _AGAIN.get(code)
+
+
+RESENDS_AT_MOST: Final = 4
+"""Times that one piece goes anew because it was reported failed: at the waits below a little over two minutes."""
+REPORTS_SETTLE: Final = timedelta(seconds=10)
+"""Reports come out of order: in so long a "sent" that was overtaken by its "undelivered" arrives and forbids to send
+anew what somebody may have seen."""
+
+
+def goes_anew(code: str, *, failed_before: int) -> bool:
+    """Whether a piece that was reported failed with that code deserves another attempt, having failed so often before.
+
+    Whether it may have one (nobody saw it, nothing overtook it, it is not too old) only the rows know.
+    """
+    match remedy(code):
+        case Remedy.NEVER:
+            return False
+        case Remedy.ONCE_MORE:
+            return failed_before == 0
+        case Remedy.AGAIN | Remedy.PAUSE_SENDER:
+            return failed_before < RESENDS_AT_MOST
+
+
+def anew_after(code: str, *, failed_before: int, random: Random) -> timedelta:
+    """How long after the report the next attempt goes: doubling, jittered upwards. A resting number adds its own."""
+    named = None if remedy(code) is Remedy.PAUSE_SENDER else pause(code)
+    return max(named or REPORTS_SETTLE, REPORTS_SETTLE) * 2**failed_before * (1 + random.random() / 4)
 
 
 def opted_out(code: str) -> bool:

@@ -1,7 +1,5 @@
 """Erasing a person: every row and every waiting entry; hashes of the provider's ids stay, so that none comes back."""
 
-from collections.abc import Sequence
-
 import structlog
 
 from core.ports import Inboxes
@@ -34,15 +32,17 @@ class Eraser:
     def forget(self, name: str) -> bool:
         """Erases a person named by an address or by our own number for them; returns whether there was one.
 
+        With them go the dead letters of their inboxes, also where nothing else of them could ever be stored.
         Raises: Transient when Postgres or Redis is away: the rows stand then, and it is to be repeated.
         """
         with self._store.transaction() as transaction:
+            ids: set[str] = {name, f"whatsapp:{name}"}
             people = transaction.values("people_called", name=name)
             for person_id in people:
-                ids: Sequence[str] = transaction.values("ids_of_person", person_id=person_id)
+                ids.update(transaction.values("ids_of_person", person_id=person_id))
                 _erase(transaction, person_id)
-                self._inboxes.forget(ids)
-        return bool(people)
+            letters = transaction.run("erase_dead_letters", persons=self._inboxes.forget(sorted(ids)))
+        return bool(people or letters)
 
 
 def _erase(transaction: Transaction, person_id: int) -> None:

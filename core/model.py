@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 from typing import Annotated, Final, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -15,6 +16,11 @@ WIRE_VERSION: Final = 1
 LONGEST_ID: Final = 512
 """In characters; real ones have up to about 160. What is longer than an index entry may be could never be stored."""
 Id = Annotated[str, Field(max_length=LONGEST_ID)]
+
+
+def person_key(identity: str) -> str:
+    """The name under which Redis knows an id, so that no address stands in a key, a queue or a log."""
+    return blake2b(identity.encode(), digest_size=16).hexdigest()
 
 
 class Unreadable(ValueError):

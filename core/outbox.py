@@ -17,7 +17,7 @@ from core.delivery import RANKS, Remedy, folded, opted_out, pause, remedy
 from core.errors import Ambiguous, OutsideError, Permanent, Transient
 from core.model import StatusReport, Unreadable, load_report
 from core.ports import Channel, Inboxes, Outgoing, ProviderMessage
-from core.reports import apply_told, take_fetched, take_report
+from core.reports import Reports
 from core.retry import backoff, given_up
 from core.store import Conflict, Store, Transaction
 
@@ -118,6 +118,7 @@ class Outbox:
         self._worker_id = worker_id
         self._settings = settings
         self._random = Random()  # noqa: S311 - jitter, no secret
+        self._reports = Reports(retry_max_age=settings.retry_max_age)
 
     @property
     def tick(self) -> timedelta:
@@ -234,7 +235,7 @@ class Outbox:
                     except Unreadable as error:
                         transaction.run("bury", source="reports", payload=entry, reason=str(error))
                         continue
-                    conversation_id = take_report(transaction, report)
+                    conversation_id = self._reports.take(transaction, report)
                     if conversation_id is not None:
                         freed.add(conversation_id)
             taken += len(entries)
@@ -284,8 +285,8 @@ class Outbox:
                 report = _as_report(delivery, message)
             with self._store.transaction() as transaction:
                 if report is not None:
-                    take_fetched(transaction, report)
-                transaction.run("note_fetched", delivery_id=delivery.delivery_id)
+                    self._reports.take_fetched(transaction, report)
+                transaction.run("note_fetched", delivery_id=delivery.delivery_id, provider_id=delivery.provider_id)
         return len(unreported)
 
     def _accept(self, claim: Claim | _Doubt, provider_id: str) -> None:
@@ -296,7 +297,7 @@ class Outbox:
                     "accept_delivery", delivery_id=claim.delivery_id, fence=claim.fence, provider_id=provider_id
                 )
                 if told:
-                    apply_told(transaction, channel=claim.channel, provider_id=provider_id)
+                    self._reports.apply_told(transaction, channel=claim.channel, provider_id=provider_id)
         except (Transient, Conflict) as error:
             _log.warning("not_settled", delivery=claim.delivery_id, statement="accept_delivery", reason=str(error))
 

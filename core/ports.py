@@ -202,6 +202,6 @@ class Inboxes(Protocol):
         """Appends an entry to the list of status reports; the sweep takes it in."""
         ...
 
-    def forget(self, ids: Sequence[str]) -> None:
-        """Erases the inboxes and aliases of a person named by these ids."""
+    def forget(self, ids: Sequence[str]) -> Sequence[str]:
+        """Erases the inboxes and aliases of a person named by these ids; returns the keys of those inboxes."""
         ...

@@ -1,23 +1,43 @@
-"""Status reports: told once, applied to their delivery only forward, also when they came before it had an id."""
+"""Status reports: told once, applied to their delivery only forward, also when they came before it had an id.
+
+A failure whose code deserves another try sends the piece anew, where nobody can have seen it and nothing overtook it.
+"""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Final
 
-from core.delivery import FAILURES, RANKS, advances
+import structlog
+
+from core.delivery import FAILURES, RANKS, Remedy, advances, anew_after, goes_anew, pause, remedy, went_out
 from core.model import StatusReport
 from core.store import Transaction
 
 _FAILED_RANK: Final = 9
+_SEEN: Final = [status for status in RANKS if went_out(status)]
+_OPEN: Final = ("waiting", "sending", "unknown", "accepted")
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reported:
     delivery_id: int
     conversation_id: int
+    sender: str
     state: str
     status: str
     provider_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Weighed:
+    age: timedelta
+    failed_before: int
+    seen: bool
+    overtaken: bool
+    other_in_flight: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,28 +47,95 @@ class _Told:
     received_at: datetime
 
 
-def take_report(transaction: Transaction, report: StatusReport) -> int | None:
-    """Stores a report and applies it if it is new; returns the conversation that may go on, if any."""
-    return _apply(transaction, report) if _store(transaction, report) else None
+class Reports:
+    """Takes reports in, each inside its caller's transaction."""
 
+    def __init__(self, *, retry_max_age: timedelta) -> None:
+        self._retry_max_age = retry_max_age
+        self._random = Random()  # noqa: S311 - jitter, no secret
 
-def take_fetched(transaction: Transaction, report: StatusReport) -> int | None:
-    """The same for what the provider said when asked: applied even where it was told before."""
-    _store(transaction, report)
-    return _apply(transaction, report)
+    def take(self, transaction: Transaction, report: StatusReport) -> int | None:
+        """Stores a report and applies it if it is new; returns the conversation that may go on, if any."""
+        return self._apply(transaction, report) if _store(transaction, report) else None
 
+    def take_fetched(self, transaction: Transaction, report: StatusReport) -> int | None:
+        """The same for what the provider said when asked: applied even where it was told before."""
+        _store(transaction, report)
+        return self._apply(transaction, report)
 
-def apply_told(transaction: Transaction, *, channel: str, provider_id: str) -> None:
-    """Applies the reports that came before their delivery learned the provider's id."""
-    for told in transaction.all(_Told, "reports_told", channel=channel, provider_id=provider_id):
-        report = StatusReport(
-            channel=channel,
-            provider_id=provider_id,
-            status=told.status,
-            received_at=told.received_at,
-            error_code=told.error_code,
+    def apply_told(self, transaction: Transaction, *, channel: str, provider_id: str) -> None:
+        """Applies the reports that came before their delivery learned the provider's id."""
+        for told in transaction.all(_Told, "reports_told", channel=channel, provider_id=provider_id):
+            report = StatusReport(
+                channel=channel,
+                provider_id=provider_id,
+                status=told.status,
+                received_at=told.received_at,
+                error_code=told.error_code,
+            )
+            self._apply(transaction, report)
+
+    def _apply(self, transaction: Transaction, report: StatusReport) -> int | None:
+        found = transaction.one(
+            _Reported,
+            "find_reported",
+            channel=report.channel,
+            provider_id=report.provider_id,
+            delivery_id=report.delivery_id,
         )
-        _apply(transaction, report)
+        if found is None:
+            return _recall(transaction, report) if went_out(report.status) else None
+        if not advances(found.status, report.status):
+            return None
+        failed = report.status in FAILURES
+        if failed and self._sends_anew(transaction, found, report):
+            return found.conversation_id
+        transaction.run(
+            "apply_report",
+            delivery_id=found.delivery_id,
+            status=report.status,
+            rank=RANKS.get(report.status, _FAILED_RANK),
+            received_at=report.received_at,
+            provider_id=report.provider_id,
+            error_code=report.error_code,
+            state="failed" if failed else "accepted",
+        )
+        if failed:
+            transaction.run("cancel_rest", delivery_id=found.delivery_id)
+        if found.provider_id is None:
+            self.apply_told(transaction, channel=report.channel, provider_id=report.provider_id)
+        return found.conversation_id
+
+    def _sends_anew(self, transaction: Transaction, found: _Reported, report: StatusReport) -> bool:
+        """Whether the failed piece goes once more; then its row says so, and its former id is kept apart."""
+        code, what = report.error_code, remedy(report.error_code)
+        if what is Remedy.NEVER:
+            return False
+        rest = _pause_sender(transaction, found, report) if what is Remedy.PAUSE_SENDER else timedelta(0)
+        if found.state not in _OPEN:
+            return False  # given up before: what followed it is cancelled
+        transaction.run("hold_followers", delivery_id=found.delivery_id)
+        weighed = transaction.one(
+            _Weighed, "weigh_resend", delivery_id=found.delivery_id, provider_id=report.provider_id, seen=_SEEN
+        )
+        if weighed is None or weighed.seen or weighed.overtaken:
+            return False
+        wait = anew_after(code, failed_before=weighed.failed_before, random=self._random)
+        late = weighed.age + max(wait, rest) > self._retry_max_age
+        if late or not goes_anew(code, failed_before=weighed.failed_before):
+            return False
+        transaction.run(
+            "keep_former_id",
+            delivery_id=found.delivery_id,
+            provider_id=report.provider_id,
+            status=report.status,
+            error_code=code,
+            received_at=report.received_at,
+        )
+        if not weighed.other_in_flight:
+            transaction.run("send_anew", delivery_id=found.delivery_id, error_code=code, wait=wait)
+            _log.info("sent_anew", delivery=found.delivery_id, code=code, wait_s=round(wait.total_seconds(), 1))
+        return True
 
 
 def _store(transaction: Transaction, report: StatusReport) -> bool:
@@ -64,29 +151,29 @@ def _store(transaction: Transaction, report: StatusReport) -> bool:
     return new is not None
 
 
-def _apply(transaction: Transaction, report: StatusReport) -> int | None:
-    found = transaction.one(
-        _Reported,
-        "find_reported",
-        channel=report.channel,
-        provider_id=report.provider_id,
-        delivery_id=report.delivery_id,
-    )
-    if found is None or not advances(found.status, report.status):
+def _recall(transaction: Transaction, report: StatusReport) -> int | None:
+    """What is told of an id that was set aside: it went out after all, so it must not go once more.
+
+    Returns the conversation that may go on, if any.
+    """
+    told = {"channel": report.channel, "provider_id": report.provider_id}
+    delivery_id = transaction.value("former_owner", **told)
+    if delivery_id is None:
         return None
-    failed = report.status in FAILURES
-    transaction.run(
-        "apply_report",
-        delivery_id=found.delivery_id,
-        status=report.status,
-        rank=RANKS.get(report.status, _FAILED_RANK),
-        received_at=report.received_at,
-        provider_id=report.provider_id,
-        error_code=report.error_code,
-        state="failed" if failed else "accepted",
-    )
-    if failed:
-        transaction.run("cancel_rest", delivery_id=found.delivery_id)
-    if found.provider_id is None:
-        apply_told(transaction, channel=report.channel, provider_id=report.provider_id)
-    return found.conversation_id
+    conversation_id: int | None = transaction.value("recall", **told, delivery_id=delivery_id, rank=_FAILED_RANK)
+    if conversation_id is None:
+        _log.error("sent_twice", delivery=delivery_id, sid=report.provider_id)  # audit --against-provider tells it too
+        return None
+    transaction.run("drop_former_id", **told)
+    transaction.run("cancel_rest", delivery_id=delivery_id)
+    return conversation_id
+
+
+def _pause_sender(transaction: Transaction, found: _Reported, report: StatusReport) -> timedelta:
+    """Our account's trouble: the number rests from when it was told; returns for how long from now."""
+    wait = (pause(report.error_code) or timedelta(0)) - (datetime.now(UTC) - report.received_at)
+    if wait <= timedelta(0):
+        return timedelta(0)
+    _log.error("sender_rests", code=report.error_code, wait_s=round(wait.total_seconds()))
+    transaction.run("pause_sender", channel=report.channel, number=found.sender, wait=wait, code=report.error_code)
+    return wait

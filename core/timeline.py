@@ -21,7 +21,8 @@ class Event:
     `received` and the provider's reports carry the webhook's clock, all others the database's. Events: received,
     stored, owed (a turn opens), claimed, routed, asked, replied, merged, refused, failed; of a piece: waiting,
     sending, doubted, accepted, given_up, cancelled, and the provider's own sent, delivered, read, failed,
-    undelivered; retry_planned, retry_due. Of things that repeat (claims, attempts) the last is kept, with its number.
+    undelivered; sent_anew (that sid failed in a way that is worth another try); retry_planned, retry_due. Of things
+    that repeat (claims, attempts) the last is kept, with its number.
     """
 
     at: datetime

@@ -15,6 +15,7 @@ from core.answer import Answer, Answerer, OwnMessage, Work
 from core.config import TurnSettings
 from core.errors import OutsideError, Permanent, Transient
 from core.intake import HeldTurn
+from core.model import person_key
 from core.outbox import Outbox
 from core.prompting import HISTORY_MESSAGES, Said
 from core.retry import backoff, given_up
@@ -256,7 +257,8 @@ class Turns:
             limit=answer.limit,
         )
         if answer.erase:
-            transaction.run("request_erasure", conversation_id=row.conversation_id)
+            ids = transaction.values("request_erasure", conversation_id=row.conversation_id)
+            transaction.run("erase_dead_letters", persons=[person_key(identity) for identity in ids])
 
     def _postpone(self, held: HeldTurn, reason: str, wait: timedelta) -> None:
         with self._store.transaction() as transaction:

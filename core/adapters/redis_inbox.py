@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -29,7 +28,7 @@ from redis.retry import Retry
 
 from core.adapters.wakeups import QUEUE, REPORTS, WAKE, BrokerWakeups, Envelope
 from core.errors import ConfigurationError, Transient
-from core.model import InboundMessage, StatusReport, dump_inbound, dump_report
+from core.model import InboundMessage, StatusReport, dump_inbound, dump_report, person_key
 from core.ports import Inbox
 
 ALIAS_LIFE: Final = timedelta(days=30)
@@ -42,11 +41,6 @@ _HANGS_AFTER: Final = 3
 _PROBE_EVERY: Final = timedelta(seconds=0.5)
 
 _Result = TypeVar("_Result")
-
-
-def person_key(identity: str) -> str:
-    """The name under which Redis knows an id, so that no address stands in a key, a queue or a log."""
-    return blake2b(identity.encode(), digest_size=16).hexdigest()
 
 
 def door(redis_url: str, broker_url: str, *, threads: int = DOOR_THREADS) -> "RedisDoor":
@@ -210,10 +204,11 @@ class RedisInboxes:
         """Appends an entry to the list of status reports, which every worker reads each second."""
         _transient(lambda: self._client.rpush("sisters:reports", entry))
 
-    def forget(self, ids: Sequence[str]) -> None:
-        """Erases the inboxes and aliases of a person named by these ids (addresses, not person keys)."""
-        persons = [person_key(identity) for identity in ids]
-        _transient(lambda: self._forget(keys=[f"sisters:alias:{person}" for person in persons], args=persons))
+    def forget(self, ids: Sequence[str]) -> Sequence[str]:
+        """Erases the inboxes and aliases of a person named by these ids (addresses); returns their person keys."""
+        keys = [person_key(identity) for identity in ids]
+        had: list[bytes] = _transient(lambda: self._forget(keys=[f"sisters:alias:{key}" for key in keys], args=keys))
+        return sorted({person.decode() for person in had})
 
     def close(self) -> None:
         """Closes the connections that were opened."""

@@ -138,6 +138,12 @@ WHERE NOT EXISTS (SELECT FROM messages m WHERE m.channel = %(channel)s AND m.pro
 SELECT id AS delivery_id, provider_id FROM deliveries
 WHERE channel = %(channel)s AND provider_id = ANY(%(provider_ids)s::text[]);
 
+-- name: deliveries_by_former_id
+-- Ids that were reported failed; `sent_anew`: another attempt followed that somebody may have seen.
+SELECT f.provider_id, d.state IN ('sending', 'unknown', 'accepted') AS sent_anew
+FROM former_ids f JOIN deliveries d ON d.id = f.delivery_id
+WHERE f.channel = %(channel)s AND f.provider_id = ANY(%(provider_ids)s::text[]);
+
 -- name: erased_provider_ids
 SELECT given.provider_id
 FROM unnest(%(provider_ids)s::text[]) AS given (provider_id)

@@ -32,6 +32,8 @@ WITH ours AS MATERIALIZED (
     SELECT provider_id FROM messages WHERE channel = %(channel)s AND provider_id = ANY(%(provider_ids)s::text[])
     UNION ALL
     SELECT provider_id FROM deliveries WHERE channel = %(channel)s AND provider_id = ANY(%(provider_ids)s::text[])
+    UNION ALL
+    SELECT provider_id FROM former_ids WHERE channel = %(channel)s AND provider_id = ANY(%(provider_ids)s::text[])
 )
 SELECT provider_id FROM ours
 UNION ALL

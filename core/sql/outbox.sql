@@ -83,7 +83,9 @@ RETURNING d.id AS delivery_id, d.conversation_id, d.attempts AS fence, d.channel
           d.lookups, d.resent_unseen, d.claimed_at, now() - d.unknown_since AS doubted_for;
 
 -- name: known_provider_ids
-SELECT provider_id FROM deliveries WHERE channel = %(channel)s AND provider_id = ANY(%(provider_ids)s::text[]);
+SELECT provider_id FROM deliveries WHERE channel = %(channel)s AND provider_id = ANY(%(provider_ids)s::text[])
+UNION ALL
+SELECT provider_id FROM former_ids WHERE channel = %(channel)s AND provider_id = ANY(%(provider_ids)s::text[]);
 
 -- name: look_again
 UPDATE deliveries SET next_attempt_at = now() + %(wait)s::interval
@@ -115,11 +117,13 @@ ON CONFLICT ON CONSTRAINT reports_told_once DO NOTHING
 RETURNING id;
 
 -- name: find_reported
--- The delivery that a report speaks of: by our own id from the callback URL, else by the provider's.
-SELECT d.id AS delivery_id, d.conversation_id, d.state, d.status, d.provider_id
+-- The delivery that a report speaks of: by our own id from the callback URL, else by the provider's. What is told of an
+-- id that was set aside says nothing of the attempt that followed.
+SELECT d.id AS delivery_id, d.conversation_id, d.sender, d.state, d.status, d.provider_id
 FROM deliveries d
 WHERE d.channel = %(channel)s
-  AND (d.provider_id = %(provider_id)s OR (d.id = %(delivery_id)s AND d.provider_id IS NULL))
+  AND (d.provider_id = %(provider_id)s OR (d.id = %(delivery_id)s AND d.provider_id IS NULL AND NOT EXISTS (
+        SELECT FROM former_ids f WHERE f.channel = d.channel AND f.provider_id = %(provider_id)s)))
 ORDER BY (d.provider_id IS NOT NULL) DESC
 LIMIT 1
 FOR UPDATE;
@@ -135,6 +139,67 @@ WHERE id = %(delivery_id)s;
 UPDATE deliveries d SET state = 'cancelled'
 FROM deliveries f
 WHERE f.id = %(delivery_id)s AND d.turn_id = f.turn_id AND d.piece > f.piece AND d.state = 'waiting';
+
+-- name: hold_followers
+-- So that none is claimed while we decide whether the one before them goes once more: a claim that waits for this row
+-- looks at the time again.
+UPDATE deliveries f SET next_attempt_at = greatest(f.next_attempt_at, clock_timestamp() + interval '2 seconds')
+FROM deliveries d
+WHERE d.id = %(delivery_id)s AND f.conversation_id = d.conversation_id AND f.id > d.id AND f.state = 'waiting';
+
+-- name: weigh_resend
+-- What decides whether a piece that was reported failed goes once more. `seen`: it was reported sent, under this id.
+-- `overtaken`: a later one went out, or its reply is given up. `other_in_flight`: it was sent a second time because the
+-- first was nowhere to be seen, and which of the two failed is not known.
+SELECT now() - d.created_at AS age,
+       (SELECT count(*) FROM former_ids f WHERE f.delivery_id = d.id) AS failed_before,
+       EXISTS (
+           SELECT FROM reports r
+           WHERE r.channel = d.channel AND r.provider_id = %(provider_id)s AND r.status = ANY(%(seen)s::text[])) AS seen,
+       EXISTS (
+           SELECT FROM deliveries l
+           WHERE l.conversation_id = d.conversation_id AND l.id > d.id AND l.state IN ('sending', 'unknown', 'accepted'))
+       OR EXISTS (
+           SELECT FROM deliveries e WHERE e.turn_id = d.turn_id AND e.piece < d.piece AND e.state = 'failed')
+           AS overtaken,
+       d.provider_id IS NULL AND d.resent_unseen > 0 AND d.state IN ('sending', 'unknown') AS other_in_flight
+FROM deliveries d
+WHERE d.id = %(delivery_id)s;
+
+-- name: keep_former_id
+INSERT INTO former_ids (channel, provider_id, delivery_id, status, error_code, accepted_at, reported_at)
+SELECT channel, %(provider_id)s, id, %(status)s, %(error_code)s, accepted_at, %(received_at)s
+FROM deliveries WHERE id = %(delivery_id)s
+ON CONFLICT ON CONSTRAINT former_ids_once DO NOTHING;
+
+-- name: send_anew
+-- As if it had never gone out. The attempt is raised here too: whoever is still making the call that failed (its report
+-- came first) has lost the claim.
+UPDATE deliveries
+SET state = 'waiting', attempts = attempts + 1, failures = failures + 1, error_code = %(error_code)s, worker_id = NULL,
+    provider_id = NULL, accepted_at = NULL, status = '', status_rank = -1, reported_at = NULL, fetched_at = NULL,
+    unknown_since = NULL, lookups = 0, slot_at = NULL, next_attempt_at = now() + %(wait)s::interval
+WHERE id = %(delivery_id)s;
+
+-- name: former_owner
+-- The delivery that once bore that id.
+SELECT d.id FROM former_ids f JOIN deliveries d ON d.id = f.delivery_id
+WHERE f.channel = %(channel)s AND f.provider_id = %(provider_id)s
+FOR UPDATE OF d;
+
+-- name: recall
+-- It went out after all and waits to be sent once more, which must not be: it ends failed under its former id, as it
+-- would have, had the reports come in their order.
+UPDATE deliveries d
+SET state = 'failed', provider_id = f.provider_id, accepted_at = f.accepted_at, status = f.status,
+    status_rank = %(rank)s, reported_at = f.reported_at, error_code = f.error_code
+FROM former_ids f
+WHERE d.id = %(delivery_id)s AND d.state = 'waiting' AND f.delivery_id = d.id AND f.channel = d.channel
+  AND f.provider_id = %(provider_id)s
+RETURNING d.conversation_id;
+
+-- name: drop_former_id
+DELETE FROM former_ids WHERE channel = %(channel)s AND provider_id = %(provider_id)s;
 
 -- name: reports_told
 SELECT status, error_code, received_at FROM reports
@@ -154,4 +219,5 @@ WHERE d.id = due.id
 RETURNING d.id AS delivery_id, d.conversation_id, d.channel, d.provider_id;
 
 -- name: note_fetched
-UPDATE deliveries SET fetched_at = now() WHERE id = %(delivery_id)s;
+-- Unless it goes once more because of what was fetched: then it is another message that may have to be asked after.
+UPDATE deliveries SET fetched_at = now() WHERE id = %(delivery_id)s AND provider_id = %(provider_id)s;

@@ -78,14 +78,28 @@ FROM (
     UNION
     SELECT d.channel, d.provider_id FROM deliveries d JOIN conversations c ON c.id = d.conversation_id
     WHERE c.person_id = %(person_id)s AND d.provider_id IS NOT NULL
+    UNION
+    SELECT f.channel, f.provider_id
+    FROM former_ids f JOIN deliveries d ON d.id = f.delivery_id JOIN conversations c ON c.id = d.conversation_id
+    WHERE c.person_id = %(person_id)s
 ) x
 ON CONFLICT DO NOTHING;
 
 -- name: erase_reports
 DELETE FROM reports r
-USING deliveries d, conversations c
-WHERE c.person_id = %(person_id)s AND d.conversation_id = c.id
-  AND r.channel = d.channel AND r.provider_id = d.provider_id;
+USING (
+    SELECT d.channel, d.provider_id FROM deliveries d JOIN conversations c ON c.id = d.conversation_id
+    WHERE c.person_id = %(person_id)s
+    UNION
+    SELECT f.channel, f.provider_id
+    FROM former_ids f JOIN deliveries d ON d.id = f.delivery_id JOIN conversations c ON c.id = d.conversation_id
+    WHERE c.person_id = %(person_id)s
+) theirs
+WHERE r.channel = theirs.channel AND r.provider_id = theirs.provider_id;
 
 -- name: erase_person
 DELETE FROM people WHERE id = %(person_id)s;
+
+-- name: erase_dead_letters
+-- What came out of their inboxes and could not be read, by the inboxes' keys.
+DELETE FROM dead_letters WHERE person = ANY(%(persons)s::text[]);

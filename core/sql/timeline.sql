@@ -11,6 +11,9 @@ SELECT NULL, d.turn_id FROM deliveries d
 WHERE (%(kind)s = 'delivery' AND d.id = %(number)s)
    OR (%(kind)s = 'sid' AND d.channel = ANY(%(channels)s::text[]) AND d.provider_id = %(sid)s)
 UNION ALL
+SELECT NULL, d.turn_id FROM former_ids f JOIN deliveries d ON d.id = f.delivery_id
+WHERE %(kind)s = 'sid' AND f.channel = ANY(%(channels)s::text[]) AND f.provider_id = %(sid)s
+UNION ALL
 SELECT NULL, d.turn_id FROM reports r JOIN deliveries d ON d.id = r.delivery_id
 WHERE %(kind)s = 'sid' AND r.channel = ANY(%(channels)s::text[]) AND r.provider_id = %(sid)s
 LIMIT 1;
@@ -25,6 +28,8 @@ WITH heard AS (
     SELECT * FROM turns WHERE id = %(turn_id)s
 ), sent AS (
     SELECT * FROM deliveries WHERE turn_id = %(turn_id)s
+), former AS (
+    SELECT f.* FROM former_ids f JOIN sent ON sent.id = f.delivery_id
 ), said AS (
     SELECT text FROM messages WHERE turn_id = %(turn_id)s AND direction = 'out' LIMIT 1
 ), events (at, place, event, about, facts) AS (
@@ -96,6 +101,17 @@ WITH heard AS (
     SELECT r.received_at, 16, r.status, false, jsonb_build_object(
         'delivery', s.id, 'sid', r.provider_id, 'error_code', r.error_code)
     FROM sent s JOIN reports r ON r.channel = s.channel AND r.provider_id = s.provider_id
+    UNION ALL
+    SELECT accepted_at, 12, 'accepted', false, jsonb_build_object('delivery', delivery_id, 'sid', provider_id)
+    FROM former
+    UNION ALL
+    SELECT r.received_at, 16, r.status, false, jsonb_build_object(
+        'delivery', f.delivery_id, 'sid', r.provider_id, 'error_code', r.error_code)
+    FROM former f JOIN reports r ON r.channel = f.channel AND r.provider_id = f.provider_id
+    UNION ALL
+    SELECT set_aside_at, 17, 'sent_anew', false, jsonb_build_object(
+        'delivery', delivery_id, 'sid', provider_id, 'error_code', error_code)
+    FROM former
 )
 SELECT at, event, about, jsonb_strip_nulls(facts) AS facts
 FROM events

@@ -486,6 +486,10 @@ def test_what_is_known_is_looked_up_by_index_alone(bot: Bot) -> None:
         "INSERT INTO deliveries (conversation_id, turn_id, piece, channel, sender, recipient, body, provider_id) "
         + many % ("conversation_id, turn_id, n + 1, 'twilio', sender, recipient, '', 'SMb' || n", "deliveries")
     )
+    bot.change(
+        "INSERT INTO former_ids (channel, provider_id, delivery_id, status, error_code, reported_at) "
+        + many % ("'twilio', 'SMd' || n, id, 'failed', '63018', now()", "deliveries")
+    )
     bot.change("ANALYZE")
     given = {"channel": "twilio", "provider_ids": [f"SM{kind}{n}" for kind in "abc" for n in range(300)]}
     with psycopg.connect(bot.database_url) as connection:

@@ -179,3 +179,41 @@ def test_shown_are_shape_ids_and_times_but_no_text_and_no_address(bot: Bot) -> N
 )
 def test_damaged_payloads_show_nothing_by_accident(payload: bytes, shown: object) -> None:
     assert veiled(payload) == shown
+
+
+def test_forgetting_a_person_erases_the_dead_letters_of_every_inbox_they_had(bot: Bot, letters: DeadLetters) -> None:
+    bot.say("hello", external_id="US.1")
+    for person in (person_key("US.1"), KEY, person_key("somebody else"), None):
+        buried(bot, b"about " + SOMEBODY.encode(), person=person)
+    assert bot.eraser.forget(SOMEBODY)
+    assert [row["person"] for row in bot.rows("SELECT person FROM dead_letters ORDER BY id")] == [
+        person_key("somebody else"),
+        None,  # which person it speaks of nobody can tell
+    ]
+    assert len(list(letters.all())) == 2
+
+
+def test_who_could_never_be_read_can_be_forgotten_too(bot: Bot, letters: DeadLetters) -> None:
+    bot.door.accept(newer(bot))
+    bot.take_in()
+    assert bot.eraser.forget(SOMEBODY.removeprefix("whatsapp:"))
+    assert list(letters.all()) == []
+    assert not bot.eraser.forget(SOMEBODY)
+
+
+def test_letters_are_found_by_the_key_that_redis_knew_the_person_by(bot: Bot, letters: DeadLetters) -> None:
+    bot.accept("hello", sender="whatsapp:+491700000009", external_id="US.9")
+    bot.accept("from another phone", sender=SOMEBODY, external_id="US.9")
+    bot.take_in()
+    bot.change("DELETE FROM identities WHERE value = 'US.9'")  # as if it had been stored by an older release
+    buried(bot, b"x", person=person_key("US.9"))
+    assert bot.eraser.forget(SOMEBODY)
+    assert list(letters.all()) == []
+
+
+def test_delete_in_the_chat_erases_them_as_well(bot: Bot, letters: DeadLetters) -> None:
+    buried(bot, b"x")
+    bot.say("DELETE")
+    assert len(list(letters.all())) == 1
+    bot.say("DELETE")
+    assert list(letters.all()) == []
