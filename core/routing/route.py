@@ -13,7 +13,7 @@ from core.routing.addressed import Addressed, Heard
 from core.routing.decision import Decision, Opinion
 from core.routing.memory import Memory
 from core.routing.patterns import CLAUSE, GAP, any_of, compiled
-from core.routing.phrases import Phrases
+from core.routing.phrases import Address, Phrases
 from core.routing.spotting import Spotter
 from core.routing.staying import Ruling, Talk, decide, settle
 from core.routing.text import READ_AT_MOST, fold, is_unspaced
@@ -157,8 +157,12 @@ class Router:
 
 def _asks(phrases: Phrases) -> regex.Pattern[str]:
     """Finds out whether a clause begins like a question or a request; in scripts without spaces, anywhere."""
-    languages = tuple(phrases.address.values())
-    leads = any_of(text for each in languages for text in (*each.leads, *each.greetings))
-    spaced = any_of(text for each in languages for text in each.asks if not is_unspaced(text))
-    unspaced = any_of(text for each in languages for text in each.asks if is_unspaced(text))
-    return compiled(f"{CLAUSE}(?:{leads}{GAP})*{spaced}|{unspaced}")
+    return compiled("|".join(_asks_in(each) for each in phrases.address.values() if each.asks) or "(?!)")
+
+
+def _asks_in(language: Address) -> str:
+    # Each language by itself: the English "it was" would be a question with the German "was".
+    leads = any_of((*language.leads, *language.greetings))
+    spaced = any_of(text for text in language.asks if not is_unspaced(text))
+    unspaced = any_of(text for text in language.asks if is_unspaced(text))
+    return f"{CLAUSE}(?:{leads}{GAP})*{spaced}|{unspaced}"

@@ -57,9 +57,9 @@ def decide(opinions: Sequence[Opinion], talk: Talk, thresholds: Thresholds) -> R
         return None
     if talk.current is None or chosen == talk.current:
         return Ruling(opinion=_joined(agreeing, together, ""))
-    needed = bar(talk, thresholds)
-    if together >= needed:
-        clear = f"{together:.2f}, {needed:.2f} needed"
+    needed, strength = bar(talk, thresholds), _together(agreeing, against=talk.current)
+    if strength >= needed:
+        clear = f"{strength:.2f}, {needed:.2f} needed"
         change = f', "{talk.change}" announces a change' if talk.change else ""
         return Ruling(opinion=_joined(agreeing, together, f"; leaves {talk.current} ({clear}{change})"))
     return None
@@ -86,7 +86,9 @@ def _sign(opinions: Sequence[Opinion], talk: Talk, thresholds: Thresholds) -> Op
     if talk.current is None:
         return None
     meant = dict.fromkeys(each.characters[0] for each in opinions)
-    weighed = {who: _together([each for each in opinions if each.characters[0] == who]) for who in meant}
+    weighed = {
+        who: _together([each for each in opinions if each.characters[0] == who], against=talk.current) for who in meant
+    }
     if not weighed:
         return None
     who = max(weighed, key=lambda each: weighed[each])
@@ -112,11 +114,26 @@ def _stays(opinions: Sequence[Opinion], talk: Talk) -> Opinion:
     )
 
 
-def _together(opinions: Sequence[Opinion]) -> float:
+def _together(opinions: Sequence[Opinion], *, against: str | None = None) -> float:
+    """How sure tiers that mean the same one are together: what each of them leaves in doubt is multiplied."""
     doubt = 1.0
     for each in opinions:
-        doubt *= 1 - each.confidence
+        doubt *= 1 - (_against(each, against) if against else each.confidence)
     return round(1 - doubt, 3)
+
+
+def _against(opinion: Opinion, other: str) -> float:
+    """How sure a tier is of its choice if the choice were between that one and `other` alone.
+
+    A third one who comes close makes it less sure who shall answer, and no less sure that `other` shall not.
+    """
+    chosen = opinion.characters[0]
+    best, rival = opinion.scores.get(chosen, 0.0), opinion.scores.get(other, 0.0)
+    if chosen == other or best <= 0 or opinion.confidence <= 0:
+        return opinion.confidence
+    second = max((points for each, points in opinion.scores.items() if each != chosen), default=0.0)
+    unknown = max(0.0, best / opinion.confidence - best - second)
+    return max(opinion.confidence, best / (best + max(rival, 0.0) + unknown))
 
 
 def _joined(agreeing: Sequence[Opinion], confidence: float, why: str) -> Opinion:
