@@ -1,6 +1,6 @@
-"""The tier of names: whoever is spoken to or asked for by name answers; a name merely mentioned means nothing."""
+"""The tier of names: whoever is spoken to or asked for answers, several or all of them too; a mention means nothing."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,46 +8,40 @@ import regex
 
 from core.characters import Cast
 from core.routing.decision import Evidence, Opinion
-from core.routing.phrases import Phrases
-from core.routing.text import UNSPACED, fold, is_unspaced, words
+from core.routing.names import Call, Calls, Names
+from core.routing.patterns import CLAUSE, GAP, LETTER, PAUSE, STOP, any_of, any_template, compiled
+from core.routing.phrases import Address, Phrases
+from core.routing.spotting import Spotter
+from core.routing.text import is_unspaced
 
 NAME_POINTS: Final = 10.0
 """What being called by name is worth on record; no words are weighed against it."""
 _TYPO_CONFIDENCE: Final = 0.9
-_TYPO_FROM: Final = 4
-"""Letters of a name from which a slip of one letter is still read as that name."""
-_BEFORE: Final = 80
-_AFTER: Final = 60
-"""Characters around a name that decide: patterns see no more, so that no message makes them slow."""
-_NAMES_READ: Final = 4
-"""Names looked at from the beginning of a message, and as many from its end."""
-_NAME: Final = "\x00"
-"""Stands for the name in the patterns and in what they search; `fold` keeps no such character in a message."""
-_CUT: Final = "x"
-"""Stands where the surroundings were cut off: a letter, and so no beginning and no end of a message."""
-_LETTER: Final = rf"[[\p{{L}}\p{{M}}\p{{N}}_]--[{UNSPACED}]]"
-_GAP: Final = r"[^\p{L}\p{M}\p{N}@\x00]*+"
-_STOP: Final = r"[,:;!?.~\u3001\u3002\n\p{So}]"
-_PAUSE: Final = rf"\s*+(?:{_STOP}|[-\u2013\u2014](?=\s))"
-_CLAUSE: Final = rf"(?:^|{_STOP}|[-\u2013\u2014]){_GAP}"
-_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What the names in a message say."""
+
+    opinion: Opinion | None
+    """Who is addressed; None when nobody is."""
+    unwanted: tuple[str, ...] = ()
+    """Ids of those who were refused ("not you, NAME"), whoever answers instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Rule:
-    """A pattern of being addressed; `slips` says whether a misspelt name is read in it as well."""
+    """A pattern of being addressed, and which names are read in it."""
 
     pattern: regex.Pattern[str]
-    slips: bool
+    slips: bool = True
+    lists: bool = True
+    everyone: bool = True
 
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A name in a message with what stands around it."""
-
-    alias: str
-    surroundings: str
-    slip: bool
+    def fits(self, call: Call) -> bool:
+        """Whether this is a call of the kind that the rule reads, spoken in the rule's way."""
+        read = (self.slips or not call.slip) and (self.lists or not call.several)
+        return read and (self.everyone or not call.everyone) and self.pattern.search(call.surroundings) is not None
 
 
 class Addressed:
@@ -55,121 +49,104 @@ class Addressed:
 
     def __init__(self, cast: Cast, phrases: Phrases) -> None:
         self._characters = tuple(cast.characters)
-        self._names = {fold(alias): each.id for each in cast.characters.values() for alias in each.aliases}
-        self._typos = _typos(self._names, known=_known_words(cast, phrases))
-        self._known = _compile(_any_of(self._names))
-        self._rules = tuple(_rules(self._names, phrases))
+        self._names = Names(cast, phrases)
+        languages = tuple(phrases.address.values())
+        self._requests = tuple(_requests(languages, self._names.called))
+        self._vocatives = tuple(_vocatives(languages, self._names))
+        self._together = Spotter(
+            (text.replace("{family}", cast.family) for each in languages for text in each.together),
+            but_not_after=(text for each in languages for text in each.nots),
+        )
 
-    def opinion(self, folded: str) -> Opinion | None:
-        """Returns who is addressed, None when nobody is; of several, who was asked for before who was called."""
+    def hear(self, folded: str) -> Heard:
+        """Returns who is asked for or spoken to: who is asked for before who is called, the beginning before the end.
+
+        Several who are named answer in the order in which they were named. All of them answer in the order of the
+        cast: the same question then finds the same order whoever talked last, and a cast decides who opens.
+        """
         folded = folded.strip()
-        calls = self._calls(folded)
-        for rule in self._rules if calls else ():
-            for call in calls:
-                if (rule.slips or not call.slip) and rule.pattern.search(call.surroundings):
-                    return self._opinion(call)
+        calls = self._names.find(folded)
+        opinion = (
+            self._by(self._requests, calls)
+            or self._by(self._vocatives, calls, several=True)
+            or self._all(calls.text if calls else folded, calls)
+            or self._by(self._vocatives, calls)
+        )
+        chosen = opinion.characters if opinion else ()
+        refused = (each for call in (calls.refused if calls else ()) for each, _ in call.terms)
+        return Heard(opinion=opinion, unwanted=tuple(dict.fromkeys(each for each in refused if each not in chosen)))
+
+    def _by(self, rules: Sequence[_Rule], calls: Calls | None, *, several: bool = False) -> Opinion | None:
+        """Whom the first rule finds that finds anybody; `several` looks at lists only."""
+        if calls is None:
+            return None
+        for rule in rules:
+            for way in (calls.listed, () if several else calls.single):
+                fitting = [call for call in way if (call.several or not several) and rule.fits(call)]
+                if fitting:
+                    return self._called(fitting)
         return None
 
-    def _calls(self, folded: str) -> list[_Call]:
-        spans = [(match.span(), match[0], False) for match in self._known.finditer(folded)]
-        for word in {word for word in words(folded) if word in self._typos}:
-            pattern = _compile(_bounded(word))
-            spans += [(match.span(), self._typos[word], True) for match in pattern.finditer(folded)]
-        spans.sort()
-        read = spans if len(spans) <= 2 * _NAMES_READ else spans[:_NAMES_READ] + spans[-_NAMES_READ:]
-        return [_Call(alias, _around(folded, *span), slip) for span, alias, slip in read]
+    def _called(self, calls: Sequence[Call]) -> Opinion:
+        terms: dict[str, str] = {}
+        for character, alias in (term for call in calls for term in call.terms):
+            terms.setdefault(character, alias)
+        if any(call.everyone for call in calls):
+            terms = {each: terms[each] for each in self._characters}
+        return self._opinion(terms, slip=any(call.slip for call in calls))
 
-    def _opinion(self, call: _Call) -> Opinion:
-        character = self._names[call.alias]
+    def _all(self, text: str, calls: Calls | None) -> Opinion | None:
+        phrase = self._together.first(text)
+        refused = {each for call in (calls.refused if calls else ()) for each, _ in call.terms}
+        terms = {each: phrase for each in self._characters if each not in refused} if phrase else {}
+        return self._opinion(terms) if terms else None
+
+    def _opinion(self, terms: dict[str, str], *, slip: bool = False) -> Opinion:
+        """`terms` says by which word of the cast each one was asked, in the order in which they answer."""
         return Opinion(
             tier="addressed",
-            characters=(character,),
+            characters=tuple(terms),
             sure=True,
-            confidence=_TYPO_CONFIDENCE if call.slip else 1.0,
-            scores={each: NAME_POINTS if each == character else 0.0 for each in self._characters},
-            evidence=(Evidence(term=call.alias, character=character, points=NAME_POINTS),),
-            why=f'addressed as "{call.alias}"',
+            confidence=_TYPO_CONFIDENCE if slip else 1.0,
+            scores={each: NAME_POINTS if each in terms else 0.0 for each in self._characters},
+            evidence=tuple(Evidence(term=term, character=each, points=NAME_POINTS) for each, term in terms.items()),
+            why="addressed as " + ", ".join(f'"{term}"' for term in dict.fromkeys(terms.values())),
         )
 
 
-def _around(folded: str, start: int, end: int) -> str:
-    before = folded[:start] if start <= _BEFORE else _CUT + folded[start - _BEFORE : start]
-    after = folded[end:] if len(folded) - end <= _AFTER else folded[end : end + _AFTER] + _CUT
-    return f"{before}{_NAME}{after}"
+def _requests(languages: Sequence[Address], called: str) -> Iterator[_Rule]:
+    """Asking for somebody: "@NAME", "talk to NAME", "I want NAME"."""
+    leads = f"(?:{any_of(text for each in languages for text in each.leads)}{GAP})*"
+    tails = any_of(text for each in languages for text in each.tails)
+    requests = [text for each in languages for text in each.requests]
+    spaced = any_template((text for text in requests if not is_unspaced(text)), called)
+    unspaced = any_template((text for text in requests if is_unspaced(text)), called)
+    wishes = any_template((text for each in languages for text in each.wishes), called)
+    yield _Rule(pattern=compiled(rf"(?<![\p{{L}}\p{{M}}\p{{N}}_.@])@{called}"))
+    yield _Rule(pattern=compiled(f"{CLAUSE}{leads}(?:{spaced})"), everyone=False)
+    yield _Rule(pattern=compiled(rf"{CLAUSE}{leads}(?:{wishes})(?:{PAUSE}|{GAP}$|\s+{tails})"), everyone=False)
+    yield _Rule(pattern=compiled(unspaced), everyone=False)
 
 
-def _rules(names: Iterable[str], phrases: Phrases) -> Iterator[_Rule]:
-    languages = phrases.address.values()
-    honorific = f"(?:{_any_of(phrases.honorifics, bounded=False)})?"
-    called = rf"\x00{honorific}(?!{_LETTER}|'{_LETTER})"
-    greeting = f"(?:{_any_of(text for each in languages for text in each.greetings)}{_GAP})"
-    leads = f"(?:{_any_of(text for each in languages for text in each.leads)}{_GAP})*"
-    requests = sorted({fold(text) for each in languages for text in each.requests})
-    spaced = "|".join(_request(text, called) for text in requests if not is_unspaced(text))
-    unspaced = "|".join(_request(text, called) for text in requests if is_unspaced(text))
-    follows = _any_of(text for each in languages for text in each.follows)
-    closers = _any_of(text for each in languages for text in each.closers)
-    yield _Rule(_compile(rf"(?<![\p{{L}}\p{{M}}\p{{N}}_.@])@{called}"), slips=True)
-    yield _Rule(_compile(f"{_CLAUSE}{leads}(?:{spaced or '(?!)'})"), slips=True)
-    yield _Rule(_compile(unspaced or "(?!)"), slips=False)
-    yield _Rule(_compile(f"^{_GAP}{greeting}*+{called}(?:{_PAUSE}|{_GAP}$)"), slips=True)
-    yield _Rule(_compile(f"^{_GAP}{greeting}++{called}"), slips=False)
-    yield _Rule(_compile(rf"^{_GAP}\x00{honorific}\s*+{follows}"), slips=False)
-    # A name after a name is a list of names.
-    yield _Rule(_compile(rf"(?<!{_any_of(names)}\s*){_STOP}\s*+{called}{_GAP}$"), slips=True)
-    yield _Rule(_compile(rf"{closers}\s*+{called}{_GAP}$"), slips=False)
-
-
-def _request(request: str, called: str) -> str:
-    before, after = (_spelled(part) for part in request.split("{name}"))
-    bound = "" if not after or is_unspaced(request[-1:]) else rf"(?!{_LETTER})"
-    return f"{before}{called}{after}{bound}"
-
-
-def _any_of(texts: Iterable[str], *, bounded: bool = True) -> str:
-    """An alternation, longest first; where words have spaces between them, only whole words. Nothing matches none."""
-    folded = sorted({fold(text) for text in texts}, key=lambda text: (-len(text), text))
-    each = (_bounded(text) if bounded else _spelled(text) for text in folded)
-    return f"(?:{'|'.join(each) or '(?!)'})"
-
-
-def _bounded(text: str) -> str:
-    before = "" if is_unspaced(text[:1]) else rf"(?<!{_LETTER})"
-    after = "" if is_unspaced(text[-1:]) else rf"(?!{_LETTER})"
-    return before + _spelled(text) + after
-
-
-def _spelled(text: str) -> str:
-    return r"\s+".join(map(regex.escape, text.split(" ")))
-
-
-def _compile(pattern: str) -> regex.Pattern[str]:
-    return regex.compile(f"(?V1){pattern}")
-
-
-def _known_words(cast: Cast, phrases: Phrases) -> frozenset[str]:
-    topics = (t for each in cast.characters.values() for t in each.topics.values())
-    texts = [text for each in topics for text in (*each.keywords, *each.triggers)]
-    texts += [text for each in phrases.neutral.values() for text in each]
-    texts += [text for each in phrases.address.values() for text in (*each.greetings, *each.follows, *each.leads)]
-    return frozenset(word for text in texts for word in words(fold(text)))
-
-
-def _typos(names: Iterable[str], *, known: frozenset[str]) -> dict[str, str]:
-    """All slips of one letter, or of two neighbours exchanged, that mean one name only and are no word of the cast."""
-    slips: dict[str, set[str]] = {}
-    names = tuple(names)
-    for name in names:
-        if name.isascii() and name.isalpha() and len(name) >= _TYPO_FROM:
-            for slip in _slips(name):
-                slips.setdefault(slip, set()).add(name)
-    return {slip: min(of) for slip, of in slips.items() if len(of) == 1 and slip not in known and slip not in names}
-
-
-def _slips(name: str) -> Sequence[str]:
-    cuts = [(name[:i], name[i:]) for i in range(len(name) + 1)]
-    dropped = [a + b[1:] for a, b in cuts if b]
-    exchanged = [a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1]
-    replaced = [a + letter + b[1:] for a, b in cuts if b for letter in _LETTERS]
-    added = [a + letter + b for a, b in cuts for letter in _LETTERS]
-    return dropped + exchanged + replaced + added
+def _vocatives(languages: Sequence[Address], names: Names) -> Iterator[_Rule]:
+    """Speaking to somebody: the name apart at the beginning or the end, or before what only a "you" can follow."""
+    called = names.called
+    greeting = f"(?:{any_of(text for each in languages for text in each.greetings)}{GAP})"
+    follows = any_of(text for each in languages for text in each.follows)
+    closers = any_of(text for each in languages for text in each.closers)
+    objects = any_of(text for each in languages for text in each.objects)
+    asks = any_of(text for each in languages for text in each.asks)
+    yield _Rule(pattern=compiled(f"^{GAP}{greeting}*+{called}(?:{PAUSE}|{GAP}$)"))
+    yield _Rule(pattern=compiled(rf"^{GAP}{greeting}++{called}\s*+{follows}"))
+    joins = any_of(text for each in languages for text in each.joins)
+    alone = rf"(?!\s*{joins}\s*{names.any_name})"
+    yield _Rule(pattern=compiled(f"^{GAP}{greeting}++{called}{alone}"), slips=False, lists=False, everyone=False)
+    yield _Rule(pattern=compiled(rf"^{GAP}{called}\s*+{follows}"), everyone=False)
+    # A name after a name is a list of names; a list at the end is one too, unless something is asked.
+    end = rf"(?<!{names.any_name}\s*){STOP}\s*+{called}"
+    yield _Rule(pattern=compiled(rf"{end}{GAP}$"), lists=False)
+    yield _Rule(pattern=compiled(rf"^(?:{GAP}{asks}|.*\?).*{end}{GAP}$|{end}[^\p{{L}}\x00]*[?!]{GAP}$"))
+    yield _Rule(pattern=compiled(rf"{closers}\s*+{called}{GAP}$"))
+    # "what should I read NAME?": a question that ends in a name which no word before it makes its object.
+    bare = rf"(?<!{objects}|[^\p{{L}}\p{{M}}'])(?<={LETTER}|')\s++{called}"
+    yield _Rule(pattern=compiled(rf"^{GAP}(?:{asks}.*{bare}{GAP}$|.*{bare}[^\p{{L}}\x00]*\?{GAP}$)"), slips=False)

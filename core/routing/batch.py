@@ -1,5 +1,6 @@
 """Routing for people and scripts at a terminal: one decision explained, or one JSON line in and one out."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated
 
@@ -25,7 +26,10 @@ class _Routed(BaseModel):
     tier: str
     confidence: float
     scores: dict[str, float]
+    margins: dict[str, float]
+    evidence: list[str]
     why: str
+    switched: bool
     state: str
 
 
@@ -47,7 +51,10 @@ def route_line(router: Router, line: str) -> tuple[str, bool]:
         tier=decision.tier,
         confidence=decision.confidence,
         scores=dict(decision.scores),
+        margins=dict(decision.margins),
+        evidence=list(map(str, decision.evidence)),
         why=decision.why,
+        switched=decision.switched,
         state=decision.state,
     )
     return routed.model_dump_json(), True
@@ -57,10 +64,19 @@ def explain(decision: Decision) -> str:
     """Returns a decision for a person to read, several lines."""
     lines = [
         f"{', '.join(decision.characters)} by {decision.tier}, confidence {decision.confidence:.2f}: {decision.why}",
-        "scores: " + ", ".join(f"{each} {points:g}" for each, points in decision.scores.items()),
+        "scores: " + _listed(decision.scores),
+        "leads: " + _listed(decision.margins),
         *(f"  {evidence}" for evidence in decision.evidence),
+        *(
+            f"asked {o.tier}: {', '.join(o.characters)} {o.confidence:.2f} ({'sure' if o.sure else 'unsure'})"
+            for o in decision.asked
+        ),
     ]
     return "\n".join(lines)
+
+
+def _listed(points: Mapping[str, float]) -> str:
+    return ", ".join(f"{each} {value:g}" for each, value in points.items())
 
 
 def _problem(error: ValidationError | UnicodeEncodeError) -> str:

@@ -40,16 +40,20 @@ class Decision:
     character: str
     """Id of the one who answers, the first of `characters`."""
     characters: tuple[str, ...]
-    """Ids of all who answer, in order; more than one only when all were asked together."""
+    """Ids of all who answer, in order; more than one only when several were asked together by name."""
     tier: Tier
     confidence: float
     """0 (nothing was recognised) to 1 (asked for by name)."""
     scores: Mapping[str, float]
     """Points by id, every member of the cast included, adjusted for the message's length."""
+    margins: Mapping[str, float]
+    """Points by which she leads each of those who do not answer; below zero where somebody led and she stays."""
     evidence: tuple[Evidence, ...]
     """Strongest first, before that adjustment."""
     why: str
     """One short sentence in English, for operators."""
+    asked: tuple[Opinion, ...]
+    """What each tier said that had something to say, in the order in which they were asked."""
     switched: bool
     """Whether somebody else than the current character answers; false in a new conversation."""
     state: str
@@ -63,7 +67,12 @@ class Decision:
             "tier": self.tier,
             "confidence": self.confidence,
             "scores": dict(self.scores),
+            "margins": dict(self.margins),
             "evidence": [{"term": e.term, "character": e.character, "points": e.points} for e in self.evidence],
             "why": self.why,
+            "asked": [
+                {"tier": o.tier, "characters": list(o.characters), "sure": o.sure, "confidence": o.confidence}
+                for o in self.asked
+            ],
             "switched": self.switched,
         }

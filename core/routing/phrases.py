@@ -29,16 +29,38 @@ class Address(_Table):
     """What stands before a name at the very end where no comma does: "please", "do you think"."""
     requests: list[Phrase] = []
     """How somebody is asked for: "talk to {name}"."""
+    wishes: list[Phrase] = []
+    """Requests that need an end, a comma or one of `tails` behind the name: "want {name}", not "want {name} books"."""
+    tails: list[Phrase] = []
     leads: list[Phrase] = []
     """Words that may stand between the beginning of a clause and a request: "i", "want", "to"."""
+    nots: list[Phrase] = []
+    """Single words that turn a request round: "don't" (talk to {name})."""
+    refusals: list[Phrase] = []
+    """How somebody is refused: "not you, {name}"."""
+    rhetoric: list[Phrase] = []
+    """What only looks like a refusal: "why not"."""
+    joins: list[Phrase] = []
+    """What stands between names that are called together: "and"."""
+    everyone: list[Phrase] = []
+    """Words for all of them, called like a name: "girls", "{family}"."""
+    together: list[Phrase] = []
+    """Phrases that ask all of them wherever they stand: "all of you", "what do you {family} think"."""
+    asks: list[Phrase] = []
+    """What a question or a request begins with: "what", "can you". Also lowers the bar for a change of subject."""
+    objects: list[Phrase] = []
+    """Words that make a name at the end of a question its object: "do you know" {name}."""
 
-    @field_validator("requests")
+    @field_validator("requests", "wishes", "refusals")
     @classmethod
     def _names_somebody(cls, requests: list[str]) -> list[str]:
         for request in requests:
             if request.count("{name}") != 1:
                 raise ValueError(f"{request!r} must hold {{name}} once")
         return requests
+
+
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Thresholds(_Table):
@@ -48,6 +70,18 @@ class Thresholds(_Table):
     """A message of this length counts as it stands; a shorter one more, a longer one less."""
     sure_at: Annotated[float, Field(ge=0)] = 0.6
     """Adjusted points from which the words decide: a lone keyword in a long message stays below."""
+    agree_at: _Share = 0.75
+    """What unsure tiers that mean the same one must reach together to decide."""
+    switch_at: _Share = 0.85
+    """Confidence at which a statement takes a running conversation to somebody else."""
+    switch_asked_at: _Share = 0.77
+    """The same of a question or a request: who asks about something means it."""
+    hint_at: _Share = 0.4
+    """Confidence from which a message that does not switch is a sign; a second one in a row for the same one does."""
+    hint_lasts: Annotated[int, Field(ge=0)] = 1
+    """Messages without a topic that may stand between two signs in a row."""
+    grip_h: Annotated[float, Field(gt=0)] = 6
+    """A pause after which a running conversation holds nobody any more; shorter pauses loosen it in proportion."""
     rest_h: Annotated[float, Field(gt=0)] = 24
     """A conversation that rested for so long begins anew."""
 
@@ -58,6 +92,14 @@ class Phrases(_Table):
     thresholds: Thresholds = Thresholds()
     honorifics: list[Phrase] = []
     """What may hang on a name: "-san", "ちゃん"."""
+    titles: list[Phrase] = []
+    """What may stand before a later name of a list: "sister"."""
+    not_slips: list[Phrase] = []
+    """Words of any language that differ from a name in one letter and still are no slip of it."""
+    mentions: list[Phrase] = []
+    """Phrases that hold a name and mean none of the cast: a genre, a flower, a famous person."""
+    changes: Mapping[str, list[Phrase]] = {}
+    """By language tag: what announces another subject ("by the way"): nothing holds the conversation then."""
     address: Mapping[str, Address] = {}
     """By language tag."""
     neutral: Mapping[str, list[Phrase]] = {}

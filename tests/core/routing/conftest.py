@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from core.characters import load_cast
+from core.routing.addressed import Addressed
 from core.routing.phrases import load_phrases
 from core.routing.route import Router
 
@@ -12,3 +13,8 @@ PROMPTS = Path(__file__).resolve().parents[3] / "prompts"
 @pytest.fixture(scope="session")
 def shipped() -> Router:
     return Router(load_cast(PROMPTS), load_phrases(PROMPTS))
+
+
+@pytest.fixture(scope="session")
+def addressed() -> Addressed:
+    return Addressed(load_cast(PROMPTS), load_phrases(PROMPTS))

@@ -14,7 +14,8 @@ def ask(router: Router, **line: object) -> dict[str, object]:
 
 def test_a_line_is_answered_with_the_promised_keys_only(shipped: Router):
     answer = ask(shipped, text="who knows about comics?", current=None)
-    assert set(answer) == {"character", "characters", "tier", "confidence", "scores", "why", "state"}
+    promised = {"character", "characters", "tier", "confidence", "scores", "why", "state"}
+    assert set(answer) == promised | {"margins", "evidence", "switched"}
     assert (answer["character"], answer["characters"], answer["tier"]) == ("yuri", ["yuri"], "words")
 
 
@@ -53,4 +54,6 @@ def test_an_explanation_says_who_how_sure_and_why(shipped: Router):
     lines = explain(shipped.route("recommend me a sci-fi novel", current="botan")).splitlines()
     assert lines[0].startswith("yuri by words, confidence 0.9")
     assert lines[1].startswith("scores: botan 0, kasho 0, yuri ")
+    assert lines[2].startswith("leads: botan ")
+    assert lines[-1].startswith("asked words: yuri 0.9")
     assert '  "novel" ~ yuri +5' in lines

@@ -196,7 +196,7 @@ def test_a_tier_below_is_asked_only_when_the_words_are_unsure():
     ['{"cook":NaN}', '{"cook":1e9}', '{"cook":-1}', '{"cook":"9"}', '{"cook":true}', '{"dentist":3}', "[1]", "7"],
 )
 def test_a_state_that_was_not_written_here_counts_as_none(leanings: str):
-    state = f'{{"v":1,"leanings":{leanings}}}'
+    state = f'{{"v":2,"spoke":"smith","leanings":{leanings}}}'
     assert route("a spoon and a rope", current="smith", state=state) == route("a spoon and a rope", current="smith")
 
 
@@ -235,7 +235,8 @@ texts = st.one_of(
 def test_any_message_gets_one_of_the_cast_and_the_same_one_again(text: str, current: str | None, state: str):
     decision = route(text, current=current, state=state)
     assert decision.character in CAST.characters
-    assert decision.characters == (decision.character,)
+    assert decision.characters[0] == decision.character
+    assert set(decision.characters) <= set(CAST.characters)
     assert 0 <= decision.confidence <= 1
     assert set(decision.scores) == set(CAST.characters)
     assert len(decision.state.encode()) < 1000
