@@ -17,6 +17,8 @@ Action = Literal[
     "restart postgres",
     "postgres away",
 ]
+LONG_ANSWERS = 0.1
+"""No fault: how many answers need two messages, whose sequence must hold too."""
 PART_OF_A_MISHAP = 0.5
 """What lasts, lasts between this and 1.5 times as long as named; an absence lasts exactly as long."""
 
@@ -150,6 +152,7 @@ def outside_faults(rate: float, *, seed: int) -> Mapping[str, Any]:
             "trickle": rate * 0.1,
             "empty": rate * 0.15,
             "malformed": rate * 0.1,
+            "overlong": LONG_ANSWERS,
         },
         "moderation": {
             "status": [429, 500],

@@ -34,7 +34,14 @@ def stored(number: int, *, turn: int | None = None, **more: Any) -> dict[str, An
 
 
 def delivery(number: int, *, turn: int | None = None, **more: Any) -> dict[str, Any]:
-    row = {"id": number, "turn_id": turn or number, "piece": 1, "state": "accepted", "resent_unseen": 0}
+    row = {
+        "id": number,
+        "conversation_id": 1,
+        "turn_id": turn or number,
+        "piece": 1,
+        "state": "accepted",
+        "resent_unseen": 0,
+    }
     return row | {"provider_id": f"SMout{number}", "error_code": ""} | more
 
 
@@ -112,12 +119,12 @@ def test_what_came_from_no_delivery_of_ours_is_foreign():
 
 
 def test_a_later_message_that_is_answered_first_is_out_of_order():
-    world = [wrote(1), wrote(2), reply(3, of_delivery=2, to=[2]), reply(4, of_delivery=1, to=[1])]
-    rows = [stored(1), stored(2)], [delivery(1), delivery(2)]
+    world = [wrote(1), wrote(2), reply(3, of_delivery=1, to=[2]), reply(4, of_delivery=2, to=[1])]
+    rows = [stored(1, turn=2), stored(2, turn=1)], [delivery(1), delivery(2)]
     assert breaches(judged(*rows, world, ONE_AFTER_THE_OTHER)) == {"out_of_order": 1}
     at_once = (written(1, began=0, acknowledged=2), written(2, began=1, acknowledged=3))
     assert judged(*rows, world, at_once).good
-    late = [stored(1, late=True), stored(2)], [delivery(1), delivery(2)]
+    late = [stored(1, late=True, turn=2), stored(2, turn=1)], [delivery(1), delivery(2)]
     assert judged(*late, world, ONE_AFTER_THE_OTHER).good
 
 
@@ -127,9 +134,15 @@ def test_a_later_message_that_is_taken_up_first_in_the_same_reply_is_out_of_orde
     assert breaches(judged(rows, [delivery(1)], world, ONE_AFTER_THE_OTHER)) == {"out_of_order": 1}
 
 
+def test_a_piece_that_overtakes_another_is_out_of_sequence():
+    world = [wrote(1), reply(2, of_delivery=2, to=[1]), reply(3, of_delivery=1, to=[])]
+    verdict = judged([stored(1)], [delivery(1), delivery(2, turn=1, piece=2)], world)
+    assert breaches(verdict) == {"out_of_sequence": 1}
+
+
 def test_only_a_flush_excuses_what_came_through_the_door_again_after_it():
-    world = [wrote(1), wrote(2), reply(3, of_delivery=2, to=[2]), reply(4, of_delivery=1, to=[1])]
-    rows = [stored(1, received_at=second(9)), stored(2)], [delivery(1), delivery(2)]
+    world = [wrote(1), wrote(2), reply(3, of_delivery=1, to=[2]), reply(4, of_delivery=2, to=[1])]
+    rows = [stored(1, turn=2, received_at=second(9)), stored(2, turn=1)], [delivery(1), delivery(2)]
     assert judged(*rows, world, ONE_AFTER_THE_OTHER, [second(1.5)]).good
     assert breaches(judged(*rows, world, ONE_AFTER_THE_OTHER)) == {"out_of_order": 1}
     assert breaches(judged(*rows, world, ONE_AFTER_THE_OTHER, [second(10)])) == {"out_of_order": 1}

@@ -24,6 +24,8 @@ PREFIX = "+15550000"
 """Of all people's numbers."""
 AT_ONCE = 0.05
 """How often the next message is written without waiting for the acknowledgement of the one before."""
+COMMANDS = 0.03
+"""How many messages are a command, which has a turn of its own."""
 ON_ITS_HEELS = 0.3
 """How often a message follows within a fifth of a second."""
 TOLD_AGAIN = 0.05
@@ -32,7 +34,7 @@ TOLD_AGAIN = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """One acknowledged message: `tag` begins its text, the simulated model quotes it.
+    """One acknowledged message: `tag` begins its text (unless that is a command), the simulated model quotes it.
 
     Its webhook was called after `began`, and had answered before `acknowledged`.
     """
@@ -74,14 +76,14 @@ class Traffic:
             time.sleep(max(0.0, began + at - time.monotonic()))
             if person.random.random() < TOLD_AGAIN:
                 self._tell_again(phone, person)
+            tag = f"{person.name[-4:]}-{number}"
+            body = "help" if person.random.random() < COMMANDS else f"{tag}: {person.random.choice(WORDS)}"
             if person.random.random() < AT_ONCE:
-                second_hands.submit(self._write, phone, person.name, number)
+                second_hands.submit(self._write, phone, person.name, tag, body)
             else:
-                self._write(phone, person.name, number)
+                self._write(phone, person.name, tag, body)
 
-    def _write(self, phone: Phone, name: str, number: int) -> None:
-        tag = f"{name[-4:]}-{number}"
-        body = f"{tag}: {WORDS[(number + int(name[-2:])) % len(WORDS)]}"
+    def _write(self, phone: Phone, name: str, tag: str, body: str) -> None:
         began = datetime.now(UTC)
         try:
             answer = phone.inbound(name, body)

@@ -23,7 +23,7 @@ FROM messages m LEFT JOIN turns t ON t.id = m.turn_id
 WHERE m.direction = 'in'
 ORDER BY m.id
 """
-_DELIVERIES = b"SELECT id, turn_id, piece, state, resent_unseen, provider_id, error_code FROM deliveries ORDER BY id"
+_DELIVERIES = b"SELECT id, conversation_id, turn_id, state, resent_unseen, error_code FROM deliveries ORDER BY id"
 _QUIET = b"""
 SELECT NOT EXISTS (SELECT FROM turns WHERE finished_at IS NULL)
    AND NOT EXISTS (SELECT FROM deliveries WHERE state IN ('waiting', 'sending', 'unknown'))
@@ -52,6 +52,8 @@ class Breaches:
     missing: list[str] = field(default_factory=list[str])
     """Accepted, our rows say; the world has not seen it."""
     out_of_order: list[str] = field(default_factory=list[str])
+    out_of_sequence: list[str] = field(default_factory=list[str])
+    """Deliveries to one person that the world saw after one that stands behind them."""
     told_in_logs: list[str] = field(default_factory=list[str])
     """Places in our logs that hold a text or an address."""
 
@@ -160,6 +162,7 @@ class Judgement:
                 for copy in messages[1:]
             ]
         self._judge_quotations([messages[0] for messages in copies.values()])
+        self._judge_sequence({delivery_id: messages[0]["number"] for delivery_id, messages in copies.items()})
         for delivery_id, row in self._deliveries.items():
             if row["state"] == "accepted" and delivery_id not in copies:
                 self._breaches.missing.append(f"delivery {delivery_id}")
@@ -173,6 +176,15 @@ class Judgement:
                 if tag in self._place_of_tag:
                     self._breaches.doubled.append(f"message {tag} is taken up again by {message['sid']}")
                 self._place_of_tag.setdefault(tag, message["number"])
+
+    def _judge_sequence(self, places: Mapping[int, int]) -> None:
+        """Deliveries to one person go out as they stand, pieces of one reply and replies alike."""
+        last: dict[int, int] = {}
+        for delivery_id in sorted(places):
+            conversation_id = self._deliveries[delivery_id]["conversation_id"]
+            if places[delivery_id] < last.get(conversation_id, 0):
+                self._breaches.out_of_sequence.append(f"delivery {delivery_id}")
+            last[conversation_id] = max(places[delivery_id], last.get(conversation_id, 0))
 
     def _judge_endings(self) -> None:
         """Each message that the world knows, acknowledged or not, is stored once, finished, and answered visibly."""
