@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from core.characters import Cast, Character
-from core.errors import Transient
+from core.errors import NOTHING, Spent, Transient
 from core.formatting import clean_answer, cut_to_sentence, printable
 from core.language import detect
 from core.limits import Limits
@@ -85,6 +85,13 @@ class Answer:
     erase: bool = False
     failure: Literal["", "noticed", "over"] = ""
     limit: Literal["", "noticed", "over"] = ""
+    wasted: Spent = NOTHING
+    """What went into answers that were worth nothing; the completion's own is not in it."""
+
+    @property
+    def spent(self) -> Spent:
+        """All that the turn's last attempt used up."""
+        return self.wasted if self.completion is None else self.wasted + self.completion.spent
 
 
 class Answerer:
@@ -175,7 +182,7 @@ class Answerer:
         if completion.cut:
             text = cut_to_sentence(text)
         if not text:
-            raise Transient("empty")
+            raise Transient("empty").having_spent(completion.spent)
         match judge(self._moderator.check([text])):
             case Judgement.PASS:
                 return voice.own_words(text, completion)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, Protocol
 
+from core.errors import Spent
 from core.model import InboundMessage, Media, StatusReport
 
 
@@ -19,7 +20,10 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What the LLM answered. `cut` is true when the answer ended at the token limit."""
+    """What the LLM answered. `cut` is true when the answer ended at the token limit.
+
+    Tokens and cost are those of this question to whoever was asked, also where another's answer was worth nothing.
+    """
 
     text: str
     cut: bool
@@ -32,6 +36,11 @@ class Completion:
     cost_usd: Decimal
     took: timedelta
 
+    @property
+    def spent(self) -> Spent:
+        """What the answer used up."""
+        return Spent(tokens_in=self.tokens_in, tokens_out=self.tokens_out, cost_usd=self.cost_usd)
+
 
 class Llm(Protocol):
     """A language model behind a bound on the whole call."""
@@ -39,7 +48,8 @@ class Llm(Protocol):
     def complete(self, prompt: Sequence[ChatMessage], *, deadline: float) -> Completion:
         """Returns the answer, never empty unless `refused`. `deadline` is on `time.monotonic()`'s clock.
 
-        Raises: Transient (worth another try later), Permanent (never with this configuration).
+        Raises: Transient (worth another try later), Permanent (never with this configuration); both say what was
+        `spent` on answers that were worth nothing.
         """
         ...
 

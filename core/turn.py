@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Final
@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from core.answer import Answer, Answerer, OwnMessage, Work
 from core.config import TurnSettings
-from core.errors import OutsideError, Permanent, Transient
+from core.errors import OutsideError, Permanent, Spent, Transient
 from core.intake import HeldTurn
 from core.model import person_key
 from core.outbox import Outbox
@@ -154,9 +154,9 @@ class Turns:
         except (Transient, Permanent) as error:
             failed = self._failed(row, work, error)
             if failed is None:
-                self._postpone(held, error.reason, self._wait(row, error))
+                self._postpone(held, error, self._wait(row, error))
                 return None
-            answer = failed
+            answer = replace(failed, wasted=error.spent)
         following = self._store_answer(held, row, work, answer)
         if answer.pieces and following is None:
             self._outbox.push(row.conversation_id)
@@ -215,7 +215,7 @@ class Turns:
             takes_in = came is not None and came.plain_first and not superseded
             if takes_in and work.own and work.own[0].command is None:
                 transaction.run("supersede", turn_id=row.turn_id)
-                transaction.run("note_cost", turn_id=row.turn_id, **_cost(answer))
+                transaction.run("note_cost", turn_id=row.turn_id, **_cost(answer.spent))
                 return held
             self._write(transaction, row, work, answer)
             if not waiting:
@@ -229,7 +229,7 @@ class Turns:
             )
 
     def _write(self, transaction: Transaction, row: _TurnRow, work: Work, answer: Answer) -> None:
-        transaction.run("finish_turn", turn_id=row.turn_id, **_columns(answer), **_cost(answer))
+        transaction.run("finish_turn", turn_id=row.turn_id, **_columns(answer), **_cost(answer.spent))
         transaction.run("mark_answered_by", turn_id=row.turn_id, character=answer.character)
         if answer.pieces:
             transaction.run(
@@ -260,10 +260,11 @@ class Turns:
             ids = transaction.values("request_erasure", conversation_id=row.conversation_id)
             transaction.run("erase_dead_letters", persons=[person_key(identity) for identity in ids])
 
-    def _postpone(self, held: HeldTurn, reason: str, wait: timedelta) -> None:
+    def _postpone(self, held: HeldTurn, error: OutsideError, wait: timedelta) -> None:
+        cost = _cost(error.spent)
         with self._store.transaction() as transaction:
-            transaction.run("postpone_turn", **self._fence(held), reason=reason, wait=wait)
-        _log.info("turn_postponed", turn=held.turn_id, reason=reason, wait_s=round(wait.total_seconds(), 1))
+            transaction.run("postpone_turn", **self._fence(held), reason=error.reason, wait=wait, **cost)
+        _log.info("turn_postponed", turn=held.turn_id, reason=error.reason, wait_s=round(wait.total_seconds(), 1))
 
     def _wait(self, row: _TurnRow, error: OutsideError) -> timedelta:
         """How long until the next attempt; never past the age at which the person is told."""
@@ -277,7 +278,7 @@ class Turns:
             crash = Transient("crash", after=CRASH_WAITS)
             failed = self._failed(row, work, crash)
             if failed is None:
-                self._postpone(held, crash.reason, self._wait(row, crash))
+                self._postpone(held, crash, self._wait(row, crash))
             elif self._store_answer(held, row, work, failed) is None and failed.pieces:
                 self._outbox.push(row.conversation_id)
         except (OutsideError, TurnLost) as error:
@@ -325,12 +326,5 @@ def _columns(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _cost(answer: Answer) -> dict[str, Any]:
-    completion = answer.completion
-    if completion is None:
-        return {"tokens_in": 0, "tokens_out": 0, "cost_usd": 0}
-    return {
-        "tokens_in": completion.tokens_in,
-        "tokens_out": completion.tokens_out,
-        "cost_usd": completion.cost_usd,
-    }
+def _cost(spent: Spent) -> dict[str, Any]:
+    return {"tokens_in": spent.tokens_in, "tokens_out": spent.tokens_out, "cost_usd": spent.cost_usd}
