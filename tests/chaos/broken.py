@@ -131,7 +131,7 @@ def main(*, only: Sequence[str], seed: int) -> None:
         code, counts = _run(breakage, seed)
         breaks = bool(breakage.edits or breakage.by_hand)
         noticed = list(_noticed(counts))
-        as_wanted = (code == 1 and bool(noticed)) if breaks else code == 0
+        as_wanted = not counts["good"] and bool(noticed) and code == 1 if breaks else counts["good"]
         bad = bad or not as_wanted
         took = f"{time.monotonic() - began:.0f} s"
         click.echo(f"{breakage.name:<30}  {'yes' if as_wanted else 'NO':<9}  {took:>5}  {', '.join(noticed) or '-'}")
@@ -179,7 +179,7 @@ def _noticed(counts: Mapping[str, Any]) -> Sequence[str]:
     found = [f"{side}: {number} {name}" for side, each in sides.items() for name, number in each.items() if number]
     if not counts["settled"]:
         found.append("not settled")
-    return [*found, *(f"FAILED {text[:60]}" for text in counts["failed"])]
+    return [*found, *(text.partition(":")[0] + " failed" for text in counts["failed"])]
 
 
 if __name__ == "__main__":

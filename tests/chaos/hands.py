@@ -20,6 +20,9 @@ from deploy.local.stack import Stack
 from tests.chaos.plan import Mishap
 
 BEGINS_WITHIN = timedelta(seconds=60)
+WORKS_FIRST = timedelta(seconds=3)
+"""A worker may work so long before it is killed or frozen: where starting takes long, kills would else leave nobody."""
+BEFALLS_WITHIN = timedelta(seconds=240)
 
 
 class Hands:
@@ -116,16 +119,16 @@ class Hands:
 
     @contextmanager
     def _working(self, pick: float) -> Generator[str]:
-        """A worker that has begun to work, to oneself: to kill one that still starts would prove little."""
+        """A worker that works, to oneself: to kill one that still starts would prove little."""
         first = int(pick * len(self.names))
         names = sorted([*self.names[first:], *self.names[:first]], key=lambda name: name == self._last)
-        end = time.monotonic() + BEGINS_WITHIN.total_seconds()
+        end = time.monotonic() + BEFALLS_WITHIN.total_seconds()
         while time.monotonic() < end:
             for name in names:
                 lock = self._once(name)
                 if lock.acquire(blocking=False):
                     try:
-                        if self._has_begun(name):
+                        if self._has_begun(name, ago=WORKS_FIRST):
                             self._last = name
                             yield name
                             return
@@ -134,10 +137,11 @@ class Hands:
             time.sleep(0.2)
         raise TimeoutError("no worker works")
 
-    def _has_begun(self, name: str) -> bool:
+    def _has_begun(self, name: str, *, ago: timedelta = timedelta(0)) -> bool:
         child = self.stack.processes[name]
-        begun = re.compile(rf'"event": "worker_started".*"pid": {child.pid}\b')
-        return begun.search(child.log.read_text(encoding="utf-8", errors="replace")) is not None
+        begun = re.compile(rf'"event": "worker_started".*"timestamp": "([^"]+)".*"pid": {child.pid}\b')
+        found = begun.search(child.log.read_text(encoding="utf-8", errors="replace"))
+        return found is not None and datetime.now(UTC) - datetime.fromisoformat(found[1]) >= ago
 
     def _note(self, what: str) -> None:
         with self._writing, self._diary.open("a", encoding="utf-8") as diary:
