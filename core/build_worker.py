@@ -15,6 +15,7 @@ from core.adapters.moderation import NoModerator, OpenAiModerator
 from core.adapters.openai import OpenAiLlm
 from core.adapters.redis_inbox import RedisInboxes, inboxes
 from core.adapters.twilio import TwilioChannel
+from core.adapters.wakeups import QueueDepth
 from core.answer import Answerer
 from core.catchup import CatchUp
 from core.characters import Cast, load_cast
@@ -36,11 +37,13 @@ from core.errors import ConfigurationError
 from core.intake import Intake
 from core.latecomers import Latecomers, Line
 from core.limits import Limits
+from core.metrics import Levels
 from core.model import TWILIO
 from core.outbox import Outbox
 from core.presence import Presence
 from core.routing.phrases import load_phrases
 from core.routing.route import Router
+from core.sampling import GOOD_FOR, Sampler
 from core.store import Store
 from core.turn import Turns
 from core.upkeep import Upkeep
@@ -73,7 +76,7 @@ class WorkerParts:
     worker_id: UUID
     concurrency: int
     llm_timeout: timedelta
-    metrics_port: int | None
+    settings: WorkerSettings
     store: Store
     intake: Intake
     turns: Turns
@@ -82,6 +85,8 @@ class WorkerParts:
     eraser: Eraser
     catch_up: CatchUp
     presence: Presence
+    sampler: Sampler
+    levels: Levels
     clients: Sequence[Closes]
 
     def close(self) -> None:
@@ -151,11 +156,12 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         senders=ThreadPoolExecutor(SENDERS, thread_name_prefix="sender"),
         send_every=send_every(read.limits, read.twilio),
     )
+    queue, levels = QueueDepth(read.redis.broker), Levels(good_for=GOOD_FOR)
     return WorkerParts(
         worker_id=worker_id,
         concurrency=concurrency,
         llm_timeout=read.llm.timeout,
-        metrics_port=read.worker.metrics_port,
+        settings=read.worker,
         store=store,
         intake=intake,
         turns=Turns(store=store, answerer=answerer, outbox=outbox, worker_id=worker_id, settings=read.turn),
@@ -164,7 +170,9 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         eraser=Eraser(store=store, inboxes=box),
         catch_up=_catch_up(store, box, intake, _line(read.twilio, channel), worker_id, read.turn),
         presence=presence,
-        clients=(outbox, llm, moderator, channel),
+        sampler=Sampler(store=store, inboxes=box, queue=queue, levels=levels),
+        levels=levels,
+        clients=(outbox, llm, moderator, channel, queue),
     )
 
 

@@ -162,6 +162,23 @@ class Inbox:
     entries: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How much waits in Redis; `oldest` is how long the inbox that waits longest has waited."""
+
+    inboxes: int
+    oldest: timedelta
+    reports: int
+
+
+class Queue(Protocol):
+    """The queue of wake-ups."""
+
+    def depth(self) -> int:
+        """Returns how many wait in it. Raises: Transient."""
+        ...
+
+
 class Door(Protocol):
     """The webhook's side of Redis: order is fixed here. Every call is bounded to 1 s in all.
 
@@ -194,6 +211,10 @@ class Inboxes(Protocol):
 
     def waiting(self, *, older_than: timedelta, limit: int) -> Sequence[str]:
         """Returns the persons whose inbox has waited longer, longest first."""
+        ...
+
+    def backlog(self) -> Backlog:
+        """Returns how much waits."""
         ...
 
     def read_reports(self, *, limit: int) -> tuple[bytes, ...]:

@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 from psycopg.types.json import Jsonb
 
+from core import metrics
 from core.answer import Answer, Answerer, OwnMessage, Work
 from core.config import TurnSettings
 from core.errors import OutsideError, Permanent, Spent, Transient
@@ -115,12 +116,14 @@ class Turns:
             try:
                 held = self._run_once(held)
             except TurnLost:
+                metrics.TURNS.labels("lost").inc()
                 log.info("turn_lost")
                 return
             except OutsideError as error:
                 log.warning("turn_interrupted", reason=error.reason, code=error.code)
                 return
             except Exception:
+                metrics.TURNS.labels("crashed").inc()
                 log.exception("turn_crashed")
                 self._after_crash(held)
                 return
@@ -140,12 +143,15 @@ class Turns:
     def hand_back(self) -> int:
         """Gives back every turn of this worker, for others to take at once; returns how many. Raises: Transient."""
         with self._store.transaction() as transaction:
-            return transaction.run("hand_back", worker_id=self._worker_id)
+            handed_back = transaction.run("hand_back", worker_id=self._worker_id)
+        metrics.HANDED_BACK.inc(handed_back)
+        return handed_back
 
     def _run_once(self, held: HeldTurn) -> HeldTurn | None:
         """Returns the turn to run next: the same one when it was superseded, the following one, or None."""
         row, work = self._read(held)
-        deadline = time.monotonic() + row.time_left.total_seconds()
+        read_at = time.monotonic()
+        deadline = read_at + row.time_left.total_seconds()
         if not work.own:
             # Its messages were erased, or stored twice by two releases: nothing is owed.
             return self._store_answer(held, row, work, Answer(outcome="answered", reason="nothing_owed"))
@@ -158,6 +164,7 @@ class Turns:
                 return None
             answer = replace(failed, wasted=error.spent)
         following = self._store_answer(held, row, work, answer)
+        _count(row, answer, time.monotonic() - read_at, superseded=following == held)
         if answer.pieces and following is None:
             self._outbox.push(row.conversation_id)
         elif answer.pieces and following != held:
@@ -264,6 +271,8 @@ class Turns:
         cost = _cost(error.spent)
         with self._store.transaction() as transaction:
             transaction.run("postpone_turn", **self._fence(held), reason=error.reason, wait=wait, **cost)
+        metrics.TURNS.labels("postponed").inc()
+        metrics.TURN_RETRIES.labels(error.reason).inc()
         _log.info("turn_postponed", turn=held.turn_id, reason=error.reason, wait_s=round(wait.total_seconds(), 1))
 
     def _wait(self, row: _TurnRow, error: OutsideError) -> timedelta:
@@ -310,6 +319,14 @@ def _work(row: _TurnRow, own: Sequence[OwnMessage], history: Sequence[_HistoryRo
             for said in reversed(history)
         ],
     )
+
+
+def _count(row: _TurnRow, answer: Answer, took_s: float, *, superseded: bool) -> None:
+    """`took_s` is since the turn was read; what came before that the database tells."""
+    metrics.TURNS.labels("superseded" if superseded else answer.outcome).inc()
+    if not superseded:
+        waited = (row.now - row.waiting_since).total_seconds()
+        metrics.TURN_SECONDS.labels(answer.outcome).observe(max(0.0, waited + took_s))
 
 
 def _columns(answer: Answer) -> dict[str, Any]:
