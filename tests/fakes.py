@@ -26,7 +26,7 @@ from core.latecomers import Latecomers, Line
 from core.limits import Limits
 from core.model import InboundMessage, Media, StatusReport
 from core.outbox import Outbox
-from core.ports import ChatMessage, Completion, Llm, Outgoing, ProviderMessage, Verdict
+from core.ports import ChatMessage, Choice, Completion, Llm, Outgoing, ProviderMessage, Verdict
 from core.presence import Presence
 from core.routing.phrases import load_phrases
 from core.routing.route import Router
@@ -69,11 +69,13 @@ class FakeLlm:
 
     answers: list[str | Completion | Exception] = field(default_factory=list[str | Completion | Exception])
     prompts: list[Sequence[ChatMessage]] = field(default_factory=list[Sequence[ChatMessage]])
+    choices: list[Choice | None] = field(default_factory=list["Choice | None"])
     meanwhile: Callable[[int], None] = lambda _: None
 
-    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float) -> Completion:
+    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float, choice: Choice | None = None) -> Completion:
         assert deadline > time.monotonic()
         self.prompts.append(prompt)
+        self.choices.append(choice)
         self.meanwhile(len(self.prompts))
         answer = self.answers.pop(0) if self.answers else f"Answer {len(self.prompts)}."
         if isinstance(answer, Exception):

@@ -48,7 +48,8 @@ WITH heard AS (
     UNION ALL
     SELECT claimed_at, 4, 'routed', true, jsonb_build_object(
         'turn', id, 'character', decision ->> 'character', 'tier', decision ->> 'tier',
-        'confidence', decision -> 'confidence', 'why', decision ->> 'why')
+        'confidence', decision -> 'confidence', 'why', decision ->> 'why',
+        'took_over_from', decision ->> 'took_over_from')
     FROM turn WHERE decision IS NOT NULL
     UNION ALL
     SELECT greatest(claimed_at, finished_at - llm_ms * interval '1 millisecond'), 5, 'asked', true, jsonb_build_object(

@@ -126,9 +126,10 @@ SET character = coalesce(%(character)s, character),
 WHERE id = %(conversation_id)s;
 
 -- name: postpone_turn
--- Gives the turn back until its next attempt. Fenced.
+-- Gives the turn back until its next attempt; what this one asked was paid for. Fenced.
 UPDATE turns
-SET worker_id = NULL, failures = failures + 1, reason = %(reason)s, next_attempt_at = now() + %(wait)s::interval
+SET worker_id = NULL, failures = failures + 1, reason = %(reason)s, next_attempt_at = now() + %(wait)s::interval,
+    tokens_in = tokens_in + %(tokens_in)s, tokens_out = tokens_out + %(tokens_out)s, cost_usd = cost_usd + %(cost_usd)s
 WHERE id = %(turn_id)s AND worker_id = %(worker_id)s AND claims = %(fence)s AND finished_at IS NULL;
 
 -- name: hand_back
