@@ -6,8 +6,6 @@ from typing import Final
 from core.characters import Cast
 from core.language import detect
 from core.limits import Limits
-from core.ports import Llm, Moderator
-from core.presence import Presence
 from core.routing.decision import Decision
 from core.routing.route import Router
 from core.speech import Speech
@@ -19,15 +17,13 @@ DELETE_WINDOW: Final = timedelta(minutes=10)
 
 
 class Answerer:
-    """Finds the answer to a turn. Knows the cast, the rules, the LLM and moderation."""
+    """Finds the answer to a turn: who gives it, and whether it takes the LLM."""
 
-    def __init__(
-        self, *, cast: Cast, router: Router, llm: Llm, moderator: Moderator, presence: Presence, limits: Limits
-    ) -> None:
+    def __init__(self, *, cast: Cast, router: Router, speech: Speech, limits: Limits) -> None:
         self._cast = cast
         self._router = router
+        self._speech = speech
         self._limits = limits
-        self._speech = Speech(cast=cast, llm=llm, moderator=moderator, presence=presence)
 
     def answer(self, work: Work, attempt: Attempt) -> Answer:
         """Returns how the turn ends; notes in `attempt` what was asked of the LLM, also when it raises.

@@ -48,6 +48,10 @@ class Occasion:
     """Id of whoever was talking before, where that changes with this answer."""
     may_hand_over: bool = False
     """Whether she may call the function of `hand_over` instead of answering."""
+    together: Sequence[str] = ()
+    """Ids of all who answer the same messages, in order; empty when she answers alone."""
+    said: Sequence[Said] = ()
+    """What those before her said to these messages."""
 
 
 _ORDINARY: Final = Occasion()
@@ -66,6 +70,7 @@ def build_prompt(  # noqa: PLR0913 - the bounds are for tests
 ) -> tuple[ChatMessage, ...]:
     """Returns the system prompt, then the newest of `history` that fits both bounds, then `own`; all oldest first.
 
+    What others have said to the same messages stands right before these, which are the last ones in any case.
     `own` are the turn's messages by the person: always there, one `user` message each, cut to 4,000 characters.
     `language` is a language tag, "" when unknown. Blank messages (media alone) are left out.
 
@@ -83,7 +88,8 @@ def build_prompt(  # noqa: PLR0913 - the bounds are for tests
             break
         earlier.append(entry)
     system = ChatMessage(role="system", text=_system(cast, character, language, occasion))
-    return (system, *reversed(earlier), *said)
+    others = [_message(cast, character, message) for message in occasion.said]
+    return (system, *reversed(earlier), *others, *said)
 
 
 def hand_over(cast: Cast, character: Character) -> Choice | None:
@@ -141,6 +147,23 @@ def _particulars(cast: Cast, occasion: Occasion) -> Iterator[str]:
             "nothing: the answer comes from there at once, and nobody has to begin a message with a name. In every "
             "other case, and whenever the person is upset, answer yourself. Never speak of the function."
         )
+
+    if occasion.together:
+        yield (
+            f"The last messages are for several of you: {_listed(cast, occasion.together)} answer, each in a message "
+            "of their own. Answer for yourself alone, in one to three short sentences."
+        )
+    if occasion.said:
+        have = "has" if len(occasion.said) == 1 else "have"
+        yield (
+            f"{_listed(cast, [said.character or '' for said in occasion.said])} {have} answered already: what was said "
+            "stands right before those messages. Do not repeat it; agree, differ or add, as it comes to you."
+        )
+
+
+def _listed(cast: Cast, ids: Sequence[str]) -> str:
+    *others, last = [_name(cast, each) for each in ids]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _opening(cast: Cast, character: Character, others: int) -> str:

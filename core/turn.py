@@ -194,7 +194,8 @@ class Turns:
 
     def _write(self, transaction: Transaction, row: TurnRow, work: Work, answer: Answer) -> None:
         transaction.run("mark_answered_by", turn_id=row.turn_id, character=answer.character)
-        for reply in answer.replies:
+        piece = 1
+        for place, reply in enumerate(answer.replies, 1):
             transaction.run(
                 "store_reply",
                 conversation_id=row.conversation_id,
@@ -205,7 +206,10 @@ class Turns:
                 sender=row.recipient,
                 recipient=row.sender,
                 bodies=list(reply.pieces),
+                reply=place,
+                first_piece=piece,
             )
+            piece += len(reply.pieces)
         transaction.run(
             "update_conversation",
             conversation_id=row.conversation_id,

@@ -1,9 +1,11 @@
 """Who answers a turn, and in which language: makes answers out of the cast's fixed texts and out of the LLM's words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from core.characters import Cast, Character
+from core.prompting import Said
 from core.reply import compose
 from core.routing.decision import Decision
 from core.work import Answer, Outcome, Reply, Work
@@ -33,6 +35,29 @@ class Voice:
         )
         character = self.cast.characters[to]
         return replace(self, character=character, decision=decision, took_over_from=self.character.id)
+
+    def together(self) -> Sequence["Voice"]:
+        """Returns the voices of all who answer this turn, in order."""
+        ids = dict.fromkeys(self.decision.characters if self.decision else (self.character.id,))
+        return [replace(self, character=self.cast.characters[each]) for each in ids]
+
+    def several_words(self, said: Sequence[Said]) -> Answer:
+        """Returns the answer out of what several said, each a reply of her own; notice and welcome are the first one's.
+
+        The person goes on with whoever was talking, if she is one of them, else with the default, else with the first:
+        to ask them all is no farewell.
+        """
+        spoke = {each.character or "": each.text for each in said}
+        first, *others = [voice for voice in self.together() if voice.character.id in spoke]
+        answer = first.own_words(spoke[first.character.id])
+        replies = [
+            Reply(
+                character=o.character.id, text=spoke[o.character.id], pieces=compose(o.character, spoke[o.character.id])
+            )
+            for o in others
+        ]
+        host = next(each for each in (self.work.character, self.cast.default.id, *spoke) if each in spoke)
+        return replace(answer, character=host, replies=(*answer.replies, *replies))
 
     def own_words(self, text: str) -> Answer:
         """Returns the answer out of what the LLM said; what nobody could open is not passed over."""

@@ -30,6 +30,7 @@ from core.ports import ChatMessage, Choice, Completion, Llm, Outgoing, ProviderM
 from core.presence import Presence
 from core.routing.phrases import load_phrases
 from core.routing.route import Router
+from core.speech import Speech
 from core.store import Store
 from core.turn import Turns
 from core.upkeep import Upkeep
@@ -277,14 +278,14 @@ class Bot:
         self.limits = Limits(
             store=self.store, settings=LimitSettings.model_validate({"PERSON_MESSAGES_PER_MINUTE": 0} | settings)
         )
-        answerer = Answerer(
+        speech = Speech(
             cast=self.cast,
-            router=shipped_router(),
             llm=asks or self.llm,
             moderator=FakeModerator(),
             presence=self.presence,
-            limits=self.limits,
+            call_takes_at_most=timedelta(seconds=45),
         )
+        answerer = Answerer(cast=self.cast, router=shipped_router(), speech=speech, limits=self.limits)
         self.outbox = Outbox(
             store=self.store,
             inboxes=self.inboxes,

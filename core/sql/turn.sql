@@ -101,13 +101,14 @@ WHERE id = %(turn_id)s;
 UPDATE messages SET character = %(character)s WHERE turn_id = %(turn_id)s AND direction = 'in';
 
 -- name: store_reply
--- The reply as it was said, and its pieces as they are to be sent.
+-- One reply as it was said, and its pieces as they are to be sent, after those of the turn's replies before it.
 WITH said AS (
     INSERT INTO messages (conversation_id, turn_id, direction, channel, character, text, received_at)
     VALUES (%(conversation_id)s, %(turn_id)s, 'out', %(channel)s, %(character)s, %(text)s, now())
 )
-INSERT INTO deliveries (conversation_id, turn_id, piece, channel, sender, recipient, body)
-SELECT %(conversation_id)s, %(turn_id)s, p.piece, %(channel)s, %(sender)s, %(recipient)s, p.body
+INSERT INTO deliveries (conversation_id, turn_id, reply, piece, channel, sender, recipient, body)
+SELECT %(conversation_id)s, %(turn_id)s, %(reply)s, %(first_piece)s + p.piece - 1, %(channel)s, %(sender)s,
+       %(recipient)s, p.body
 FROM unnest(%(bodies)s::text[]) WITH ORDINALITY AS p (body, piece)
 ORDER BY p.piece;
 

@@ -18,7 +18,8 @@ TOOLS = [
 
 def called(world: World, text: str, **more: Any) -> tuple[str, Any] | None:
     """Which function the model calls and with what, None for an answer in words."""
-    choice = chat(world, text, **{"tools": TOOLS} | more).choices[0]
+    given: dict[str, Any] = {"tools": TOOLS} | more
+    choice = chat(world, text, **given).choices[0]
     if not choice.message.tool_calls:
         assert choice.message.content
         return None
@@ -89,3 +90,12 @@ def test_who_takes_over_says_so_in_her_own_words_and_always_the_same(world: Worl
     assert "Ana" in text.splitlines()[0]
     assert said(chat(world, "hello", system=system)) == text
     assert "Ana" not in said(chat(world, "hello", system="You are Bea, one of two AI sisters."))
+
+
+def test_one_of_several_is_short_and_says_whom_she_heard(world: World):
+    system = "You are Bea, one of two AI sisters.\n\nThe last messages are for several of you: Ana and Bea answer."
+    alone = said(chat(world, "hello", system="You are Bea, one of two AI sisters."))
+    first = said(chat(world, "hello", system=system))
+    assert len(first) < len(alone)
+    assert "Ana" not in first
+    assert "after Ana" in said(chat(world, "hello", system=f"{system}\n\nAna has answered already: what was said"))
