@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, Protocol
 
+from core.errors import Spent
 from core.model import InboundMessage, Media, StatusReport
 
 
@@ -30,7 +31,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What the LLM answered. `cut` is true when the answer ended at the token limit."""
+    """What the LLM answered. `cut` is true when the answer ended at the token limit.
+
+    Tokens and cost are those of this question to whoever was asked, also where another's answer was worth nothing.
+    """
 
     text: str
     cut: bool
@@ -45,6 +49,11 @@ class Completion:
     chosen: str | None = None
     """Which option of the choice the model named; "" when it called without naming one, None without a call."""
 
+    @property
+    def spent(self) -> Spent:
+        """What the answer used up."""
+        return Spent(tokens_in=self.tokens_in, tokens_out=self.tokens_out, cost_usd=self.cost_usd)
+
 
 class Llm(Protocol):
     """A language model behind a bound on the whole call."""
@@ -53,7 +62,9 @@ class Llm(Protocol):
         """Returns the answer, never empty unless `refused` or `chosen`. `deadline` is on `time.monotonic()`'s clock.
 
         `choice` is a wish: a provider that knows no functions answers without it.
-        Raises: Transient (worth another try later), Permanent (never with this configuration).
+
+        Raises: Transient (worth another try later), Permanent (never with this configuration); both say what was
+        `spent` on answers that were worth nothing.
         """
         ...
 

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from core.characters import Cast
-from core.errors import Permanent, Transient
+from core.errors import OutsideError, Permanent, Transient
 from core.formatting import clean_answer, cut_to_sentence, printable
 from core.moderation import Judgement, judge
 from core.ports import Completion, Llm, Moderator
@@ -112,7 +112,11 @@ class Speech:
         prompt = build_prompt(
             self._cast, voice.character, work.history, own, language=voice.language, occasion=occasion
         )
-        completion = self._llm.complete(prompt, deadline=attempt.deadline, choice=choice)
+        try:
+            completion = self._llm.complete(prompt, deadline=attempt.deadline, choice=choice)
+        except OutsideError as error:
+            attempt.wasted.append(error.spent)
+            raise
         attempt.calls.append(completion)
         return completion
 

@@ -11,11 +11,10 @@ import structlog
 
 from core.answer import Answerer
 from core.config import TurnSettings
-from core.errors import OutsideError, Permanent, Transient
+from core.errors import NOTHING, OutsideError, Permanent, Spent, Transient
 from core.intake import HeldTurn
 from core.model import person_key
 from core.outbox import Outbox
-from core.ports import Completion
 from core.prompting import HISTORY_MESSAGES
 from core.retry import backoff, given_up
 from core.store import Store, Transaction
@@ -109,16 +108,16 @@ class Turns:
         attempt = Attempt(deadline=time.monotonic() + row.time_left.total_seconds())
         if not work.own:
             # Its messages were erased, or stored twice by two releases: nothing is owed.
-            return self._store_answer(held, row, work, Answer(outcome="answered", reason="nothing_owed"), ())
+            return self._store_answer(held, row, work, Answer(outcome="answered", reason="nothing_owed"), attempt)
         try:
             answer = self._answer(held, row, work, attempt)
         except (Transient, Permanent) as error:
             failed = self._failed(row, work, error)
             if failed is None:
-                self._postpone(held, error.reason, self._wait(row, error), attempt.calls)
+                self._postpone(held, error.reason, self._wait(row, error), attempt.spent)
                 return None
             answer = failed
-        following = self._store_answer(held, row, work, answer, attempt.calls)
+        following = self._store_answer(held, row, work, answer, attempt)
         if answer.replies and following is None:
             self._outbox.push(row.conversation_id)
         elif answer.replies and following != held:
@@ -165,7 +164,7 @@ class Turns:
         return row, work_of(row, own, history)
 
     def _store_answer(
-        self, held: HeldTurn, row: TurnRow, work: Work, answer: Answer, calls: Sequence[Completion]
+        self, held: HeldTurn, row: TurnRow, work: Work, answer: Answer, attempt: Attempt
     ) -> HeldTurn | None:
         """Stores reply and deliveries, unless messages came meanwhile and the turn may still take them in."""
         with self._store.transaction() as transaction:
@@ -178,9 +177,9 @@ class Turns:
             takes_in = came is not None and came.plain_first and not superseded
             if takes_in and work.own and work.own[0].command is None:
                 transaction.run("supersede", turn_id=row.turn_id)
-                transaction.run("note_cost", turn_id=row.turn_id, **cost(calls))
+                transaction.run("note_cost", turn_id=row.turn_id, **cost(attempt.spent))
                 return held
-            transaction.run("finish_turn", turn_id=row.turn_id, **columns(answer, calls), **cost(calls))
+            transaction.run("finish_turn", turn_id=row.turn_id, **columns(answer, attempt.calls), **cost(attempt.spent))
             self._write(transaction, row, work, answer)
             if not waiting:
                 return None
@@ -227,9 +226,9 @@ class Turns:
             ids = transaction.values("request_erasure", conversation_id=row.conversation_id)
             transaction.run("erase_dead_letters", persons=[person_key(identity) for identity in ids])
 
-    def _postpone(self, held: HeldTurn, reason: str, wait: timedelta, calls: Sequence[Completion] = ()) -> None:
+    def _postpone(self, held: HeldTurn, reason: str, wait: timedelta, spent: Spent = NOTHING) -> None:
         with self._store.transaction() as transaction:
-            transaction.run("postpone_turn", **self._fence(held), reason=reason, wait=wait, **cost(calls))
+            transaction.run("postpone_turn", **self._fence(held), reason=reason, wait=wait, **cost(spent))
         _log.info("turn_postponed", turn=held.turn_id, reason=reason, wait_s=round(wait.total_seconds(), 1))
 
     def _wait(self, row: TurnRow, error: OutsideError) -> timedelta:
@@ -245,7 +244,7 @@ class Turns:
             failed = self._failed(row, work, crash)
             if failed is None:
                 self._postpone(held, crash.reason, self._wait(row, crash))
-            elif self._store_answer(held, row, work, failed, ()) is None and failed.replies:
+            elif self._store_answer(held, row, work, failed, Attempt(deadline=0.0)) is None and failed.replies:
                 self._outbox.push(row.conversation_id)
         except (OutsideError, TurnLost) as error:
             _log.warning("turn_not_given_back", turn=held.turn_id, reason=str(error))

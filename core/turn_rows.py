@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
+from core.errors import Spent
 from core.ports import Completion
 from core.prompting import Said
 from core.work import Answer, OwnMessage, Work
@@ -99,13 +99,9 @@ def columns(answer: Answer, calls: Sequence[Completion]) -> dict[str, Any]:
     }
 
 
-def cost(calls: Sequence[Completion]) -> dict[str, Any]:
-    """Returns what the calls add to the turn's tokens and price."""
-    return {
-        "tokens_in": sum(call.tokens_in for call in calls),
-        "tokens_out": sum(call.tokens_out for call in calls),
-        "cost_usd": sum((call.cost_usd for call in calls), Decimal(0)),
-    }
+def cost(spent: Spent) -> dict[str, Any]:
+    """Returns what is added to the turn's tokens and price."""
+    return {"tokens_in": spent.tokens_in, "tokens_out": spent.tokens_out, "cost_usd": spent.cost_usd}
 
 
 def _decision(answer: Answer) -> Jsonb | None:

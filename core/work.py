@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from core.errors import NOTHING, Spent
 from core.ports import Completion
 from core.prompting import Said
 from core.routing.decision import Decision
@@ -62,6 +63,13 @@ class Attempt:
     deadline: float
     """On `time.monotonic()`'s clock; all calls of the attempt share it."""
     calls: list[Completion] = field(default_factory=list[Completion])
+    wasted: list[Spent] = field(default_factory=list[Spent])
+    """What went into calls that brought nothing."""
+
+    @property
+    def spent(self) -> Spent:
+        """All that the attempt used up."""
+        return sum((*(call.spent for call in self.calls), *self.wasted), start=NOTHING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from core.adapters.thoughts import without_thoughts
 from core.adapters.tools import as_tool, chosen_option, speaks_of_tools
 from core.adapters.transport import Transport, retry_after
 from core.config import Provider
-from core.errors import OutsideError, Permanent, Transient
+from core.errors import OutsideError, Permanent, Spent, Transient
 from core.ports import ChatMessage, Choice, Completion
 
 MAX_TOKENS: Final = 500
@@ -106,35 +106,39 @@ class OpenAiLlm:
     def _read(self, raw: bytes, took: timedelta, choice: Choice | None) -> Completion:
         try:
             answer = _Answer.model_validate_json(raw)
-        except ValidationError:
-            raise Transient("malformed") from None  # the error's own text would repeat the answer
+        except ValidationError:  # its own text would repeat the answer
+            raise Transient("malformed").having_spent(self._spent(_usage_of(raw))) from None
         return self._completion(answer, took, choice)
 
     def _completion(self, answer: "_Answer", took: timedelta, choice: Choice | None) -> Completion:
-        given, usage, prices = answer.choices[0], answer.usage or _Usage(), self._provider
+        given, spent, prices = answer.choices[0], self._spent(answer.usage or _Usage()), self._provider
         if given.finish_reason in _BROKEN_OFF:
-            raise Transient("broken_off")
+            raise Transient("broken_off").having_spent(spent)
         refused = bool(given.message.refusal) or given.finish_reason == "content_filter"
         cut = given.finish_reason == "length"
         chosen = None if refused or choice is None else chosen_option(given.message.tool_calls, choice)
         text = "" if refused or chosen else self._spoken(given.message.text, cut=cut)
         if not refused and not _shows(text):
             if chosen is None:
-                raise Transient("empty")
+                raise Transient("empty").having_spent(spent)
             text = ""
-        tokens_in, tokens_out = usage.prompt_tokens or 0, usage.completion_tokens or 0
         return Completion(
             text=text,
             cut=cut,
             refused=refused,
             provider=prices.name,
             model=answer.model if answer.model and _MODEL.fullmatch(answer.model) else prices.model,
-            tokens_in=tokens_in,
-            tokens_out=tokens_out,
-            cost_usd=(tokens_in * prices.usd_in + tokens_out * prices.usd_out) / _MILLION,
+            tokens_in=spent.tokens_in,
+            tokens_out=spent.tokens_out,
+            cost_usd=spent.cost_usd,
             took=took,
             chosen=chosen,
         )
+
+    def _spent(self, usage: "_Usage") -> Spent:
+        tokens_in, tokens_out = usage.prompt_tokens or 0, usage.completion_tokens or 0
+        cost = (tokens_in * self._provider.usd_in + tokens_out * self._provider.usd_out) / _MILLION
+        return Spent(tokens_in=tokens_in, tokens_out=tokens_out, cost_usd=cost)
 
     def _spoken(self, text: str, *, cut: bool) -> str:
         """The answer without its thoughts.
@@ -317,6 +321,18 @@ class _Answer(_Lenient):
     choices: list[_Choice] = Field(min_length=1)
     model: str | None = None
     usage: _Usage | None = None
+
+
+class _Bill(_Lenient):
+    usage: _Usage | None = None
+
+
+def _usage_of(raw: bytes) -> _Usage:
+    """What a body that is no completion says of its tokens, where it says so."""
+    try:
+        return _Bill.model_validate_json(raw).usage or _Usage()
+    except ValidationError:
+        return _Usage()
 
 
 _FILTERED: Final = _Answer(choices=[_Choice(message=_Message(), finish_reason="content_filter")])

@@ -1,11 +1,12 @@
 """Several asked at once: each answers in her own message, knowing those before her; one reply a sister, one turn."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import pytest
 
 from core.audit import recount
-from core.errors import Permanent, Transient
+from core.errors import Permanent, Spent, Transient
 from core.timeline import timeline
 from tests.core.simulated import Simulated
 from tests.core.test_speech import pause_is_over, say_all, simulated_bot
@@ -96,6 +97,14 @@ def test_who_has_no_answer_is_left_out_and_the_others_words_stand(
     assert len(bot.channel.sent) == len(left)
     assert [turn["outcome"] for turn in bot.rows(TURNS)] == ["answered"]
     assert recount(bot.store).endings["answered"] == 1
+
+
+def test_what_went_into_the_answer_of_one_who_is_left_out_is_counted(bot: Bot) -> None:
+    paid = Spent(tokens_in=100, tokens_out=0, cost_usd=Decimal("0.02"))
+    bot.llm.answers = ["Green.", Transient("empty").having_spent(paid), "Both."]
+    bot.say(ALL)
+    (turn,) = bot.rows(TURNS)
+    assert (turn["tokens_in"], turn["cost_usd"]) == (120, Decimal("0.022"))
 
 
 def test_when_nobody_has_an_answer_it_ends_as_one_alone_would(bot: Bot) -> None:
