@@ -44,6 +44,7 @@ from core.presence import Presence
 from core.routing.phrases import load_phrases
 from core.routing.route import Router
 from core.sampling import GOOD_FOR, Sampler
+from core.speech import Speech
 from core.store import Store
 from core.turn import Turns
 from core.upkeep import Upkeep
@@ -141,9 +142,9 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
     answerer = Answerer(
         cast=read.cast,
         router=read.router,
-        llm=llm,
-        moderator=moderator,
-        presence=presence,
+        speech=Speech(
+            cast=read.cast, llm=llm, moderator=moderator, presence=presence, call_takes_at_most=read.llm.timeout
+        ),
         limits=Limits(store=store, settings=read.limits),
     )
     intake = Intake(store=store, inboxes=box, cast=read.cast, worker_id=worker_id, turn_deadline=read.turn.deadline)

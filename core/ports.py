@@ -1,6 +1,6 @@
 """What the use cases need from the outside, as Protocols; core/adapters/ holds what meets them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,6 +16,17 @@ class ChatMessage:
 
     role: Literal["system", "user", "assistant"]
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A function that the model may call instead of answering: its one argument names one of `options`."""
+
+    name: str
+    description: str
+    argument: str
+    options: Mapping[str, str]
+    """What may be named > what that is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +46,8 @@ class Completion:
     tokens_out: int
     cost_usd: Decimal
     took: timedelta
+    chosen: str | None = None
+    """Which option of the choice the model named; "" when it called without naming one, None without a call."""
 
     @property
     def spent(self) -> Spent:
@@ -45,8 +58,10 @@ class Completion:
 class Llm(Protocol):
     """A language model behind a bound on the whole call."""
 
-    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float) -> Completion:
-        """Returns the answer, never empty unless `refused`. `deadline` is on `time.monotonic()`'s clock.
+    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float, choice: Choice | None = None) -> Completion:
+        """Returns the answer, never empty unless `refused` or `chosen`. `deadline` is on `time.monotonic()`'s clock.
+
+        `choice` is a wish: a provider that knows no functions answers without it.
 
         Raises: Transient (worth another try later), Permanent (never with this configuration); both say what was
         `spent` on answers that were worth nothing.

@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from core.adapters.breaker import Breaker
 from core.errors import NOTHING, OutsideError, Permanent, Spent, Transient
-from core.ports import ChatMessage, Completion, Llm
+from core.ports import ChatMessage, Choice, Completion, Llm
 
 FAIR: Final = timedelta(seconds=10)
 """A call that the turn's deadline ended after less than this tells nothing about the provider."""
@@ -62,7 +62,7 @@ class Failover:
         for route in self._routes:
             _STATE.labels(route.provider.name).set_function(lambda breaker=route.breaker: float(breaker.state))
 
-    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float) -> Completion:
+    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float, choice: Choice | None = None) -> Completion:
         """Returns the answer of the first provider that has one.
 
         Raises: Transient with `after`, the earliest time when one may be asked again; Permanent when none can answer
@@ -77,7 +77,7 @@ class Failover:
             if isinstance(ticket, OutsideError):
                 failures.append(ticket)
                 continue
-            answer = self._ask(route, ticket, prompt, deadline)
+            answer = self._ask(route, ticket, prompt, deadline, choice)
             if isinstance(answer, Completion):
                 spent = sum((failure.spent for failure in failures), start=answer.spent)
                 return replace(answer, tokens_in=spent.tokens_in, tokens_out=spent.tokens_out, cost_usd=spent.cost_usd)
@@ -90,11 +90,11 @@ class Failover:
             route.provider.close()
 
     def _ask(
-        self, route: _Route, ticket: int, prompt: Sequence[ChatMessage], deadline: float
+        self, route: _Route, ticket: int, prompt: Sequence[ChatMessage], deadline: float, choice: Choice | None
     ) -> Completion | OutsideError:
         name, started = route.provider.name, self._clock()
         try:
-            completion = route.provider.complete(prompt, deadline=deadline)
+            completion = route.provider.complete(prompt, deadline=deadline, choice=choice)
         except (Transient, Permanent) as error:
             _SECONDS.labels(name, "failed").observe(self._clock() - started)
             _ERRORS.labels(name, error.reason).inc()

@@ -101,13 +101,14 @@ WHERE id = %(turn_id)s;
 UPDATE messages SET character = %(character)s WHERE turn_id = %(turn_id)s AND direction = 'in';
 
 -- name: store_reply
--- The reply as it was said, and its pieces as they are to be sent.
+-- One reply as it was said, and its pieces as they are to be sent, after those of the turn's replies before it.
 WITH said AS (
     INSERT INTO messages (conversation_id, turn_id, direction, channel, character, text, received_at)
     VALUES (%(conversation_id)s, %(turn_id)s, 'out', %(channel)s, %(character)s, %(text)s, now())
 )
-INSERT INTO deliveries (conversation_id, turn_id, piece, channel, sender, recipient, body)
-SELECT %(conversation_id)s, %(turn_id)s, p.piece, %(channel)s, %(sender)s, %(recipient)s, p.body
+INSERT INTO deliveries (conversation_id, turn_id, reply, piece, channel, sender, recipient, body)
+SELECT %(conversation_id)s, %(turn_id)s, %(reply)s, %(first_piece)s + p.piece - 1, %(channel)s, %(sender)s,
+       %(recipient)s, p.body
 FROM unnest(%(bodies)s::text[]) WITH ORDINALITY AS p (body, piece)
 ORDER BY p.piece;
 
@@ -126,7 +127,7 @@ SET character = coalesce(%(character)s, character),
 WHERE id = %(conversation_id)s;
 
 -- name: postpone_turn
--- Gives the turn back until its next attempt. Fenced.
+-- Gives the turn back until its next attempt; what this one asked was paid for. Fenced.
 UPDATE turns
 SET worker_id = NULL, failures = failures + 1, reason = %(reason)s, next_attempt_at = now() + %(wait)s::interval,
     tokens_in = tokens_in + %(tokens_in)s, tokens_out = tokens_out + %(tokens_out)s, cost_usd = cost_usd + %(cost_usd)s
