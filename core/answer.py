@@ -1,11 +1,14 @@
 """What a turn answers: a command's text, a notice, or a character's own words; stores and sends nothing."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from core.characters import Cast
+from core.cast_files import WHY
+from core.characters import Cast, normalise
 from core.language import detect
 from core.limits import Limits
+from core.reasons import told
 from core.routing.decision import Decision
 from core.routing.route import Router
 from core.speech import Speech
@@ -34,7 +37,7 @@ class Answerer:
         if work.silenced and command not in ("start", "delete"):
             return Answer(outcome="refused", reason="silenced")
         if command:
-            return self._obey(self._voice(work, None), command)
+            return self._obey(work, command)
         idle = None if work.last_message_at is None else work.own[0].received_at - work.last_message_at
         decision = self._router.route("\n".join(work.texts), current=work.character, state=work.route_state, idle=idle)
         voice = self._voice(work, decision)
@@ -67,9 +70,17 @@ class Answerer:
             took_over_from=current.id if decision is not None and decision.switched else "",
         )
 
-    def _obey(self, voice: Voice, command: str) -> Answer:
-        """STOP, START, DELETE and HELP, said as a whole message."""
+    def _tell_why(self, voice: Voice) -> Answer:
+        """The true reason of the last decision, by whoever is talking, in the language of the question."""
         work = voice.work
+        tags = self._cast.command_languages.get(normalise(work.own[0].text), ())
+        if tags and voice.language not in tags:
+            voice = replace(voice, language=tags[0])
+        return voice.words(told(self._cast, voice.character, voice.language, work.last_decision), reason=WHY)
+
+    def _obey(self, work: Work, command: str) -> Answer:
+        """STOP, START, DELETE, HELP and "why you?", said as a whole message."""
+        voice = self._voice(work, None)
         match command:
             case "stop":
                 return voice.fixed("stopped", reason="stop", welcome=False, silence="on")
@@ -79,5 +90,7 @@ class Answerer:
                 return voice.fixed("deleted", reason="delete", welcome=False, erase=True)
             case "delete":
                 return voice.fixed("delete_ask", reason="delete_ask", welcome=False, delete_asked=True)
+            case "why":
+                return self._tell_why(voice)
             case _:
                 return voice.fixed("help", reason="help")

@@ -11,6 +11,7 @@ import structlog
 
 from core import metrics
 from core.answer import Answerer
+from core.cast_files import WHY
 from core.config import TurnSettings
 from core.errors import NOTHING, OutsideError, Permanent, Spent, Transient
 from core.intake import HeldTurn
@@ -168,7 +169,10 @@ class Turns:
                 turn_id=row.turn_id,
                 limit=HISTORY_MESSAGES,
             )
-        return row, work_of(row, own, history)
+            decision = None
+            if own and own[0].command == WHY:
+                decision = transaction.value("last_decision", conversation_id=row.conversation_id, turn_id=row.turn_id)
+        return row, work_of(row, own, history, decision)
 
     def _store_answer(
         self, held: HeldTurn, row: TurnRow, work: Work, answer: Answer, attempt: Attempt

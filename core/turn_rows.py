@@ -1,6 +1,6 @@
 """A turn between its rows and its values: what is read becomes `Work`, how it ended becomes columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -60,7 +60,12 @@ class Waiting:
     plain_first: bool
 
 
-def work_of(row: TurnRow, own: Sequence[OwnMessage], history: Sequence[HistoryRow]) -> Work:
+def work_of(
+    row: TurnRow,
+    own: Sequence[OwnMessage],
+    history: Sequence[HistoryRow],
+    last_decision: Mapping[str, Any] | None,
+) -> Work:
     """Returns what there is to answer; `history` is newest first, as it is read."""
     return Work(
         turn_id=row.turn_id,
@@ -80,6 +85,7 @@ def work_of(row: TurnRow, own: Sequence[OwnMessage], history: Sequence[HistoryRo
             Said(character=said.character if said.direction == "out" else None, text=said.text)
             for said in reversed(history)
         ],
+        last_decision=last_decision,
     )
 
 

@@ -69,7 +69,12 @@ class Voice:
         self, key: str, *, reason: str, outcome: Outcome = "answered", welcome: bool = True, **rest: Any
     ) -> Answer:
         """Returns the answer that is one of the cast's fixed texts."""
-        text = self._text(key)
+        return self.words(self._text(key), reason=reason, outcome=outcome, welcome=welcome, **rest)
+
+    def words(
+        self, text: str, *, reason: str, outcome: Outcome = "answered", welcome: bool = True, **rest: Any
+    ) -> Answer:
+        """Returns the answer that is this text, which the LLM has no part in."""
         return self._answer(text, text, outcome=outcome, reason=reason, welcome=welcome, **rest)
 
     def _text(self, key: str) -> str:

@@ -44,6 +44,8 @@ class Work:
     now: datetime
     own: Sequence[OwnMessage]
     history: Sequence[Said]
+    last_decision: Mapping[str, Any] | None = None
+    """The newest stored decision of this conversation; read only for the command that asks for it."""
 
     @property
     def texts(self) -> list[str]:

@@ -66,6 +66,13 @@ WHERE m.conversation_id = %(conversation_id)s AND m.turn_id <> %(turn_id)s AND t
 ORDER BY m.id DESC
 LIMIT %(limit)s;
 
+-- name: last_decision
+-- Why whoever is talking answered last.
+SELECT decision FROM turns
+WHERE conversation_id = %(conversation_id)s AND id < %(turn_id)s AND decision IS NOT NULL
+ORDER BY id DESC
+LIMIT 1;
+
 -- name: lock_conversation
 -- Intake locks the same row: who comes second sees what the first wrote.
 SELECT id FROM conversations WHERE id = %(conversation_id)s FOR UPDATE;
