@@ -72,18 +72,6 @@ BREAKAGES: Final = (
         ],
     ),
     Breakage(
-        # Without the clock a worker that stood still sends what another has sent meanwhile. The second stands
-        # for a busy machine: else a freeze would have to meet a gap of a millisecond.
-        name="no clock before a send",
-        edits=[
-            Edit(
-                path="core/outbox.py",
-                old="            if time.monotonic() - asked > CLAIM_GOOD_FOR.total_seconds():\n",
-                new="            time.sleep(1)\n            if asked < 0:\n",
-            )
-        ],
-    ),
-    Breakage(
         name="order left to the tasks",
         edits=[
             Edit(
