@@ -17,7 +17,7 @@ import click
 from deploy.local.stack import ROOT
 
 COPIED: Final = ("core", "webhook", "worker", "deploy", "prompts", "tests")
-RUN_AT_MOST_S: Final = 400
+RUN_AT_MOST_S: Final = 600
 RATE: Final = 0.25
 """Of outside calls that go wrong: more than usual, so that a short run meets everything."""
 
@@ -72,18 +72,6 @@ BREAKAGES: Final = (
         ],
     ),
     Breakage(
-        # Without the clock a worker that stood still sends what another has sent meanwhile. The second stands
-        # for a busy machine: else a freeze would have to meet a gap of a millisecond.
-        name="no clock before a send",
-        edits=[
-            Edit(
-                path="core/outbox.py",
-                old="            if time.monotonic() - asked > CLAIM_GOOD_FOR.total_seconds():\n",
-                new="            time.sleep(1)\n            if asked < 0:\n",
-            )
-        ],
-    ),
-    Breakage(
         name="order left to the tasks",
         edits=[
             Edit(
@@ -128,7 +116,12 @@ def main(*, only: Sequence[str], seed: int) -> None:
     click.echo(f"{'broken':<30}  {'as wanted':<9}  {'took':>5}  noticed by")
     for breakage in chosen:
         began = time.monotonic()
-        code, counts = _run(breakage, seed)
+        try:
+            code, counts = _run(breakage, seed)
+        except (click.ClickException, subprocess.TimeoutExpired) as error:
+            bad = True
+            click.echo(f"{breakage.name:<30}  {'NOT RUN':<9}         {error}")
+            continue
         breaks = bool(breakage.edits or breakage.by_hand)
         noticed = list(_noticed(counts))
         as_wanted = not counts["good"] and bool(noticed) and code == 1 if breaks else counts["good"]

@@ -19,7 +19,7 @@ from deploy.local.redis import Redis
 from deploy.local.stack import Stack
 from tests.chaos.plan import Mishap
 
-BEGINS_WITHIN = timedelta(seconds=60)
+BEGINS_WITHIN = timedelta(seconds=180)
 WORKS_FIRST = timedelta(seconds=3)
 """A worker may work so long before it is killed or frozen: where starting takes long, kills would else leave nobody."""
 BEFALLS_WITHIN = timedelta(seconds=240)
