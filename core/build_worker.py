@@ -16,6 +16,7 @@ from core.adapters.openai import OpenAiLlm
 from core.adapters.redis_inbox import RedisInboxes, inboxes
 from core.adapters.twilio import TwilioChannel
 from core.answer import Answerer
+from core.build_router import router_of
 from core.catchup import CatchUp
 from core.characters import Cast, load_cast
 from core.config import (
@@ -39,7 +40,6 @@ from core.limits import Limits
 from core.model import TWILIO
 from core.outbox import Outbox
 from core.presence import Presence
-from core.routing.phrases import load_phrases
 from core.routing.route import Router
 from core.store import Store
 from core.turn import Turns
@@ -202,11 +202,6 @@ def catch_up(environ: Mapping[str, str]) -> Generator[CatchUp]:
     intake = Intake(store=store, inboxes=box, cast=cast, worker_id=worker_id, turn_deadline=turn.deadline)
     with closing(store), closing(box), closing(TwilioChannel(twilio, status_url="", connections=1)) as channel:
         yield _catch_up(store, box, intake, _line(twilio, channel), worker_id, turn)
-
-
-def router_of(prompts: PromptSettings, cast: Cast | None = None) -> Router:
-    """Returns the router compiled for the cast in that directory. Raises: ConfigurationError naming file and key."""
-    return Router(cast or load_cast(prompts.directory), load_phrases(prompts.directory))
 
 
 def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:

@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 import click
 
-from core import __version__, log, operator_cli
+from core import __version__, cast_cli, log, operator_cli
 from core.config import DatabaseSettings, Environment, PromptSettings
 from core.errors import Transient
 from core.exits import SAYS_NO
@@ -100,11 +100,12 @@ def beat() -> None:
 @_checked
 def route(text: str | None, *, batch: bool) -> None:
     """Say who would answer TEXT, and why. Needs PROMPTS_DIR only."""
-    from core.build_worker import router_of
+    from core.build_router import router_of
     from core.routing.batch import explain, route_line
 
     if batch == (text is not None):
         raise click.UsageError("give either TEXT or --batch")
+    log.setup("route", stream=sys.stderr)
     environment = Environment(os.environ)
     prompts = environment.read(PromptSettings)
     environment.check()
@@ -134,6 +135,7 @@ def forget(person: str) -> None:
 
 
 operator_cli.register(main)
+main.add_command(cast_cli.cast)
 
 
 def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
