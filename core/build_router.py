@@ -2,17 +2,43 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
 
 from core.adapters.model_files import cache_directory, model_of
 from core.characters import Cast, load_cast
-from core.config import PromptSettings
+from core.config import DatabaseSettings, EmbeddingSettings, Environment, PromptSettings
+from core.errors import OutsideError
+from core.routing.embeddings import Embeddings
 from core.routing.likeness import Likeness
 from core.routing.phrases import load_phrases
 from core.routing.route import Router, Tier
 from core.routing.words import Vocabulary
 
+if TYPE_CHECKING:  # loaded where embeddings are switched on
+    from core.adapters.embeddings import Embedder
 
-def router_of(prompts: PromptSettings, cast: Cast | None = None, environ: Mapping[str, str] = os.environ) -> Router:
+_CONNECTIONS = 16
+"""Kept to the server of embeddings: few messages need it."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """The router; and, where embeddings are switched on, its tier, which has to be taught, and whom it asks."""
+
+    router: Router
+    embeddings: Embeddings | None = None
+    embedder: "Embedder | None" = None
+
+
+def routing_of(
+    prompts: PromptSettings, asked: EmbeddingSettings, cast: Cast | None = None, environ: Mapping[str, str] = os.environ
+) -> Routing:
     """Returns the router compiled for the cast in that directory; a cast that has changed is learnt first.
 
     Raises: ConfigurationError naming file and key.
@@ -20,8 +46,47 @@ def router_of(prompts: PromptSettings, cast: Cast | None = None, environ: Mappin
     cast = cast or load_cast(prompts.directory)
     phrases = load_phrases(prompts.directory)
     vocabulary = Vocabulary(cast, phrases)
-    tiers: list[Tier] = []
-    if cast.examples:
-        model = model_of(cast, phrases, vocabulary, prompts=prompts.directory, cache=cache_directory(environ))
-        tiers.append(Likeness(cast, phrases, model, vocabulary))
-    return Router(cast, phrases, more=tiers, vocabulary=vocabulary)
+    if not cast.examples:
+        return Routing(router=Router(cast, phrases, vocabulary=vocabulary))
+    model = model_of(cast, phrases, vocabulary, prompts=prompts.directory, cache=cache_directory(environ))
+    likeness = Likeness(cast, phrases, model, vocabulary)
+    tiers: list[Tier] = [likeness]
+    if not asked.base_url:
+        return Routing(router=Router(cast, phrases, more=tiers, vocabulary=vocabulary))
+    from core.adapters.embeddings import Embedder
+
+    embedder = Embedder(asked, connections=_CONNECTIONS)
+    embeddings = Embeddings(cast, phrases, likeness, embed=embedder.of_message)
+    router = Router(cast, phrases, more=[*tiers, embeddings], vocabulary=vocabulary)
+    return Routing(router=router, embeddings=embeddings, embedder=embedder)
+
+
+def router_of(prompts: PromptSettings, cast: Cast | None = None, environ: Mapping[str, str] = os.environ) -> Router:
+    """Returns the router ready for work. Where embeddings are switched on it waits for the examples' vectors.
+
+    These are kept in Postgres where there is one; without the server the router does without embeddings.
+    Raises: ConfigurationError.
+    """
+    environment = Environment(environ)
+    asked = environment.read(EmbeddingSettings)
+    environment.check()
+    routing = routing_of(prompts, asked, cast, environ)
+    if routing.embeddings and routing.embedder:
+        _teach(routing.embeddings, routing.embedder, environ)
+    return routing.router
+
+
+def _teach(embeddings: Embeddings, embedder: "Embedder", environ: Mapping[str, str]) -> None:
+    from core.store import Store
+    from core.vectors import ExampleVectors
+
+    environment = Environment(environ)
+    database = environment.read(DatabaseSettings)
+    try:
+        if environment.problems:  # no database: they are asked for each time
+            embeddings.learn(ExampleVectors(embedder, None).load(embeddings.texts))
+        else:
+            with closing(Store(database, connections=1)) as store:
+                embeddings.learn(ExampleVectors(embedder, store).load(embeddings.texts))
+    except OutsideError as error:
+        _log.warning("example_vectors_missing", reason=error.reason, code=error.code)

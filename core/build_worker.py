@@ -16,12 +16,13 @@ from core.adapters.openai import OpenAiLlm
 from core.adapters.redis_inbox import RedisInboxes, inboxes
 from core.adapters.twilio import TwilioChannel
 from core.answer import Answerer
-from core.build_router import router_of
+from core.build_router import Routing, routing_of
 from core.catchup import CatchUp
 from core.characters import Cast, load_cast
 from core.config import (
     SANDBOX_NUMBER,
     DatabaseSettings,
+    EmbeddingSettings,
     Environment,
     LimitSettings,
     LlmSettings,
@@ -40,10 +41,10 @@ from core.limits import Limits
 from core.model import TWILIO
 from core.outbox import Outbox
 from core.presence import Presence
-from core.routing.route import Router
 from core.store import Store
 from core.turn import Turns
 from core.upkeep import Upkeep
+from core.vectors import ExampleVectors
 
 STATUS_PATH: Final = "/whatsapp/status#rc=3&rp=5xx,ct,rt&ct=2000&rt=4000&tt=15000"
 """With connection overrides: without them Twilio does not repeat a report that we could not take.
@@ -102,7 +103,7 @@ class _WorkerEnvironment:
     limits: LimitSettings
     worker: WorkerSettings
     cast: Cast
-    router: Router
+    routing: Routing
 
 
 def broker_of(environ: Mapping[str, str]) -> str:
@@ -135,7 +136,7 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
     presence = Presence({TWILIO: channel})
     answerer = Answerer(
         cast=read.cast,
-        router=read.router,
+        router=read.routing.router,
         llm=llm,
         moderator=moderator,
         presence=presence,
@@ -164,7 +165,7 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         eraser=Eraser(store=store, inboxes=box),
         catch_up=_catch_up(store, box, intake, _line(read.twilio, channel), worker_id, read.turn),
         presence=presence,
-        clients=(outbox, llm, moderator, channel),
+        clients=(outbox, llm, moderator, channel, *_learn_vectors(read.routing, store)),
     )
 
 
@@ -215,10 +216,10 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
     web, llm = environment.read(WebSettings), environment.read(LlmSettings)
     turn, worker = environment.read(TurnSettings), environment.read(WorkerSettings)
     limits = environment.read(LimitSettings)
-    prompts = environment.read(PromptSettings)
+    prompts, embeddings = environment.read(PromptSettings), environment.read(EmbeddingSettings)
     try:
         cast = load_cast(prompts.directory)
-        router = router_of(prompts, cast)
+        routing = routing_of(prompts, embeddings, cast, environ)
     except ConfigurationError as error:
         raise ConfigurationError(sorted({*environment.problems, *error.problems})) from None
     if llm.timeout >= turn.deadline:
@@ -236,8 +237,17 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
         limits=limits,
         worker=worker,
         cast=cast,
-        router=router,
+        routing=routing,
     )
+
+
+def _learn_vectors(routing: Routing, store: Store) -> Sequence[Closes]:
+    """Begins to get the examples' vectors, where embeddings are switched on; returns what has to be closed."""
+    if routing.embeddings is None or routing.embedder is None:
+        return ()
+    vectors = ExampleVectors(routing.embedder, store)
+    vectors.load_in_background(routing.embeddings.texts, routing.embeddings.learn)
+    return vectors, routing.embedder
 
 
 def _line(twilio: TwilioSettings, channel: TwilioChannel) -> Line:

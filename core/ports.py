@@ -1,10 +1,11 @@
 """What the use cases need from the outside, as Protocols; core/adapters/ holds what meets them."""
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from core.model import InboundMessage, Media, StatusReport
 
@@ -41,6 +42,23 @@ class Llm(Protocol):
 
         Raises: Transient (worth another try later), Permanent (never with this configuration).
         """
+        ...
+
+
+Vector: TypeAlias = "array[float]"
+"""32-bit floats; quoted because in Python 3.11 only type checkers can subscript an array."""
+
+
+class Embedder(Protocol):
+    """Gives texts places in a space where like lies near like."""
+
+    @property
+    def model(self) -> str:
+        """Vectors of different models cannot be compared."""
+        ...
+
+    def vectors(self, texts: Sequence[str], *, timeout: timedelta) -> Sequence[Vector]:
+        """Returns one vector for each text, in order, all of one length. Raises: Transient, Permanent."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Where a learnt model of likeness is kept: beside the cast as it is shipped, else in a cache directory, else nowhere."""
+"""Where a learnt model of likeness is kept: beside the cast, else in a cache directory, else nowhere."""
 
 import os
 import tempfile

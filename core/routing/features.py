@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 from zlib import crc32
 
@@ -62,7 +63,7 @@ def word_pieces(word: str) -> list[str]:
 def groups(folded: str) -> list[str]:
     """Returns what stands for itself alone: pairs of neighbouring words, and short runs of unspaced characters."""
     found = single_words(folded)
-    names = [f"{one} {other}" for one, other in zip(found, found[1:], strict=False)]
+    names = [f"{one} {other}" for one, other in pairwise(found)]
     left = _MOST_WORDS
     for run in _RUN.findall(folded):
         for size in _CHARACTERS:

@@ -93,6 +93,10 @@ class LikenessThresholds(_Table):
     """Probability of a character, from which she answers."""
     lead: _Share = 0.0
     """By which she leads whoever comes next, nobody included."""
+    nobody_at: _Share = 0.85
+    """Probability that it is nobody's subject, from which embeddings are not asked any more."""
+    embeddings_share: _Share = 0.5
+    """What embeddings weigh where both are asked; examples weigh the rest."""
     words_lead: Annotated[float, Field(ge=0)] = 6
     """Adjusted points by which the words of one must lead to decide before likeness is asked."""
 

@@ -39,7 +39,9 @@ def fold(text: str) -> str:
 def _simplified() -> Mapping[int, str]:
     """Each traditional character's simplified one, by itself: a phrase cut in two still meets itself. Takes 10 ms."""
     characters = [chr(point) for point in range(0x4E00, 0xA000)]
-    spelled = opencc.OpenCC("t2s").convert("\n".join(characters)).split("\n")
+    # The library carries no types.
+    converted = str(opencc.OpenCC("t2s").convert("\n".join(characters)))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    spelled = converted.split("\n")
     return {ord(a): b for a, b in zip(characters, spelled, strict=True) if a != b}
 
 

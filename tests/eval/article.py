@@ -1,4 +1,4 @@
-"""The article's own way of choosing, told in its words alone: the baseline that every other figure is read against."""
+"""The article's own way of choosing, in its own words: the baseline for every other figure."""
 
 from typing import Final
 
