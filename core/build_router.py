@@ -1,10 +1,10 @@
 """Makes the router out of the cast's files; apart from the other wiring because `sisters route` has to start fast."""
 
 import os
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -21,7 +21,7 @@ from core.routing.words import Vocabulary
 if TYPE_CHECKING:  # loaded where embeddings are switched on
     from core.adapters.embeddings import Embedder
 
-_CONNECTIONS = 16
+_CONNECTIONS: Final = 16
 """Kept to the server of embeddings: few messages need it."""
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -61,19 +61,23 @@ def routing_of(
     return Routing(router=router, embeddings=embeddings, embedder=embedder)
 
 
-def router_of(prompts: PromptSettings, cast: Cast | None = None, environ: Mapping[str, str] = os.environ) -> Router:
-    """Returns the router ready for work. Where embeddings are switched on it waits for the examples' vectors.
+@contextmanager
+def ready_router(environ: Mapping[str, str]) -> Generator[Router]:
+    """The router of PROMPTS_DIR. Where embeddings are switched on this waits for the examples' vectors.
 
     These are kept in Postgres where there is one; without the server the router does without embeddings.
     Raises: ConfigurationError.
     """
     environment = Environment(environ)
-    asked = environment.read(EmbeddingSettings)
+    prompts, asked = environment.read(PromptSettings), environment.read(EmbeddingSettings)
     environment.check()
-    routing = routing_of(prompts, asked, cast, environ)
-    if routing.embeddings and routing.embedder:
+    routing = routing_of(prompts, asked, environ=environ)
+    if routing.embeddings is None or routing.embedder is None:
+        yield routing.router
+        return
+    with closing(routing.embedder):
         _teach(routing.embeddings, routing.embedder, environ)
-    return routing.router
+        yield routing.router
 
 
 def _teach(embeddings: Embeddings, embedder: "Embedder", environ: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 import click
 
 from core import __version__, cast_cli, log, operator_cli
-from core.config import DatabaseSettings, Environment, PromptSettings
+from core.config import DatabaseSettings, Environment
 from core.errors import Transient
 from core.exits import SAYS_NO
 from core.exits import checked as _checked
@@ -100,24 +100,21 @@ def beat() -> None:
 @_checked
 def route(text: str | None, *, batch: bool) -> None:
     """Say who would answer TEXT, and why. Needs PROMPTS_DIR only."""
-    from core.build_router import router_of
+    from core.build_router import ready_router
     from core.routing.batch import explain, route_line
 
     if batch == (text is not None):
         raise click.UsageError("give either TEXT or --batch")
     log.setup("route", stream=sys.stderr)
-    environment = Environment(os.environ)
-    prompts = environment.read(PromptSettings)
-    environment.check()
-    router = router_of(prompts)
-    if text is not None:
-        click.echo(explain(router.route(text, current=None)))
-        return
-    good = True
-    for line in sys.stdin:
-        answer, readable = route_line(router, line)
-        good = good and readable
-        click.echo(answer)
+    with ready_router(os.environ) as router:
+        if text is not None:
+            click.echo(explain(router.route(text, current=None)))
+            return
+        good = True
+        for line in sys.stdin:
+            answer, readable = route_line(router, line)
+            good = good and readable
+            click.echo(answer)
     sys.exit(0 if good else SAYS_NO)
 
 

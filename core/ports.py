@@ -1,6 +1,5 @@
 """What the use cases need from the outside, as Protocols; core/adapters/ holds what meets them."""
 
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,8 +44,8 @@ class Llm(Protocol):
         ...
 
 
-Vector: TypeAlias = "array[float]"
-"""32-bit floats; quoted because in Python 3.11 only type checkers can subscript an array."""
+Vector: TypeAlias = Sequence[float]
+"""32-bit floats in an `array`."""
 
 
 class Embedder(Protocol):

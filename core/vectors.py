@@ -108,7 +108,7 @@ def _vector(content: bytes) -> Vector:
 
 
 def _bytes(vector: Vector) -> bytes:
+    written = array("f", vector)
     if sys.byteorder == "big":
-        vector = vector[:]
-        vector.byteswap()
-    return vector.tobytes()
+        written.byteswap()
+    return written.tobytes()

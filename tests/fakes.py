@@ -16,10 +16,17 @@ from psycopg.rows import dict_row
 
 from core.adapters.redis_inbox import RedisDoor, RedisInboxes, door, inboxes
 from core.answer import Answerer
-from core.build_router import router_of
+from core.build_router import routing_of
 from core.catchup import CatchUp
 from core.characters import Cast, load_cast
-from core.config import DEFAULT_PROMPTS, DatabaseSettings, LimitSettings, PromptSettings, TurnSettings
+from core.config import (
+    DEFAULT_PROMPTS,
+    DatabaseSettings,
+    EmbeddingSettings,
+    LimitSettings,
+    PromptSettings,
+    TurnSettings,
+)
 from core.erasure import Eraser
 from core.errors import Permanent
 from core.intake import HeldTurn, Intake
@@ -45,7 +52,7 @@ def shipped_cast() -> Cast:
 
 @cache
 def shipped_router() -> Router:
-    return router_of(PromptSettings(), shipped_cast(), {})
+    return routing_of(PromptSettings(), EmbeddingSettings(), shipped_cast(), {}).router
 
 
 def completion(text: str = "Sure.", **changes: Any) -> Completion:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from core import log
-from core.build_router import router_of
+from core.build_router import ready_router, routing_of
 from core.characters import Cast, load_cast
-from core.config import Environment, PromptSettings
+from core.config import EmbeddingSettings, Environment, PromptSettings
 from tests.eval.bounds import problems
 from tests.eval.score import NONE, Dialogue, Message, Report, read, score, score_article
 
@@ -26,14 +26,17 @@ def main(arguments: Sequence[str]) -> int:
     environment.check()
     cast = load_cast(prompts.directory)
     default = cast.default.id
-    local = {name: value for name, value in os.environ.items() if not name.startswith("EMBEDDINGS_")}
+    words, local = (
+        routing_of(prompts, EmbeddingSettings(), each).router for each in (replace(cast, examples=()), cast)
+    )
     reports = {
         "article": score_article(default, messages, dialogues),
-        "a, b": score(router_of(prompts, replace(cast, examples=())), default, messages, dialogues),
-        "a to c": score(router_of(prompts, cast, local), default, messages, dialogues),
+        "a, b": score(words, default, messages, dialogues),
+        "a to c": score(local, default, messages, dialogues),
     }
     if os.environ.get("EMBEDDINGS_BASE_URL"):
-        reports["a to d"] = score(router_of(prompts, cast), default, messages, dialogues)
+        with ready_router(os.environ) as router:
+            reports["a to d"] = score(router, default, messages, dialogues)
     for line in _table(reports):
         _say(line)
     for name in [name for name in reports if name != "a, b"]:
