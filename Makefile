@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check chaos chaos-broken compose-test
+.PHONY: help install demo test check chaos eval chaos-broken compose-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ chaos: $(INSTALLED) ## kill everything while people write, check the promise; AR
 
 chaos-broken: $(INSTALLED) ## break one rule at a time in a copy: chaos must notice each (15 minutes)
 	@$(RUN) tests.chaos.broken $(ARGS)
+
+eval: $(INSTALLED) ## how often the right one answers, beside the article's algorithm; FILE=labelled.jsonl
+	@$(RUN) tests.eval $(FILE)
 
 compose-test: ## build the image and answer a message in containers; needs Docker
 	@$(PYTHON) -m deploy.local.compose_test

@@ -17,11 +17,13 @@ from core.adapters.redis_inbox import RedisInboxes, inboxes
 from core.adapters.twilio import TwilioChannel
 from core.adapters.wakeups import QueueDepth
 from core.answer import Answerer
+from core.build_router import Routing, routing_of
 from core.catchup import CatchUp
 from core.characters import Cast, load_cast
 from core.config import (
     SANDBOX_NUMBER,
     DatabaseSettings,
+    EmbeddingSettings,
     Environment,
     LimitSettings,
     LlmSettings,
@@ -41,13 +43,12 @@ from core.metrics import Levels
 from core.model import TWILIO
 from core.outbox import Outbox
 from core.presence import Presence
-from core.routing.phrases import load_phrases
-from core.routing.route import Router
 from core.sampling import GOOD_FOR, Sampler
 from core.speech import Speech
 from core.store import Store
 from core.turn import Turns
 from core.upkeep import Upkeep
+from core.vectors import ExampleVectors
 
 STATUS_PATH: Final = "/whatsapp/status#rc=3&rp=5xx,ct,rt&ct=2000&rt=4000&tt=15000"
 """With connection overrides: without them Twilio does not repeat a report that we could not take.
@@ -108,7 +109,7 @@ class _WorkerEnvironment:
     limits: LimitSettings
     worker: WorkerSettings
     cast: Cast
-    router: Router
+    routing: Routing
 
 
 def broker_of(environ: Mapping[str, str]) -> str:
@@ -141,7 +142,7 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
     presence = Presence({TWILIO: channel})
     answerer = Answerer(
         cast=read.cast,
-        router=read.router,
+        router=read.routing.router,
         speech=Speech(
             cast=read.cast, llm=llm, moderator=moderator, presence=presence, call_takes_at_most=read.llm.timeout
         ),
@@ -173,7 +174,7 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         presence=presence,
         sampler=Sampler(store=store, inboxes=box, queue=queue, levels=levels),
         levels=levels,
-        clients=(outbox, llm, moderator, channel, queue),
+        clients=(outbox, llm, moderator, channel, queue, *_learn_vectors(read.routing, store)),
     )
 
 
@@ -213,11 +214,6 @@ def catch_up(environ: Mapping[str, str]) -> Generator[CatchUp]:
         yield _catch_up(store, box, intake, _line(twilio, channel), worker_id, turn)
 
 
-def router_of(prompts: PromptSettings, cast: Cast | None = None) -> Router:
-    """Returns the router compiled for the cast in that directory. Raises: ConfigurationError naming file and key."""
-    return Router(cast or load_cast(prompts.directory), load_phrases(prompts.directory))
-
-
 def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
     """Everything that can be wrong is told at once, the cast's mistakes with the environment's."""
     environment = Environment(environ)
@@ -229,10 +225,10 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
     web, llm = environment.read(WebSettings), environment.read(LlmSettings)
     turn, worker = environment.read(TurnSettings), environment.read(WorkerSettings)
     limits = environment.read(LimitSettings)
-    prompts = environment.read(PromptSettings)
+    prompts, embeddings = environment.read(PromptSettings), environment.read(EmbeddingSettings)
     try:
         cast = load_cast(prompts.directory)
-        router = router_of(prompts, cast)
+        routing = routing_of(prompts, embeddings, cast, environ)
     except ConfigurationError as error:
         raise ConfigurationError(sorted({*environment.problems, *error.problems})) from None
     if llm.timeout >= turn.deadline:
@@ -250,8 +246,17 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
         limits=limits,
         worker=worker,
         cast=cast,
-        router=router,
+        routing=routing,
     )
+
+
+def _learn_vectors(routing: Routing, store: Store) -> Sequence[Closes]:
+    """Begins to get the examples' vectors, where embeddings are switched on; returns what has to be closed."""
+    if routing.embeddings is None or routing.embedder is None:
+        return ()
+    vectors = ExampleVectors(routing.embedder, store)
+    vectors.load_in_background(routing.embeddings.texts, routing.embeddings.learn)
+    return vectors, routing.embedder
 
 
 def _line(twilio: TwilioSettings, channel: TwilioChannel) -> Line:

@@ -30,6 +30,7 @@ from core.cast_files import (
     TopicsTable,
 )
 from core.errors import ConfigurationError
+from core.examples import NOBODY, Example, read_examples
 
 __all__ = ["Cast", "Character", "Listing", "Topics", "Votes", "load_cast", "normalise", "required_texts"]
 
@@ -107,6 +108,8 @@ class Cast:
     """Function words, for `core.language.detect`."""
     letter_votes: Votes = field(default_factory=dict[str, tuple[tuple[str, float], ...]])
     """Letters that tell a language, for `core.language.detect`."""
+    examples: tuple[Example, ...] = ()
+    """What people write to each of them, and to nobody in particular."""
 
     def text(self, key: str, language: str, character: Character | None = None) -> str:
         """Returns the fixed text in that language, else in the fallback language; the character's own wording first.
@@ -165,9 +168,11 @@ def load_cast(directory: Path) -> Cast:
     characters = _read_characters(reader, cast.languages if cast else None)
     _compare_characters(reader, characters)
     commands = _read_commands(reader, languages, [alias for each in characters for alias in each.aliases])
+    examples = read_examples(reader, cast.languages if cast else None)
     if cast is None or reader.problems:
         raise ConfigurationError(reader.problems)
-    return _build(cast, languages, commands, sorted(characters, key=lambda character: (character.order, character.id)))
+    ordered = sorted(characters, key=lambda character: (character.order, character.id))
+    return _build(cast, languages, commands, ordered, examples)
 
 
 def _read_languages(reader: Reader, tags: Sequence[str]) -> dict[str, LanguageFile]:
@@ -235,6 +240,8 @@ def _read_characters(reader: Reader, languages: Sequence[str] | None) -> list[Ch
 
 def _read_character(reader: Reader, character_id: str, languages: Sequence[str] | None) -> Character | None:
     name = f"{character_id}{CHARACTER_ENDING}"
+    if character_id == NOBODY:
+        reader.problem(name, f"the id {NOBODY} is taken: examples/{NOBODY}.* are messages without a subject")
     if not ID.fullmatch(character_id):
         reader.problem(name, "an id has lower-case letters, digits and underscores, a letter first")
     file = reader.model(CharacterFile, name)
@@ -321,6 +328,7 @@ def _build(
     languages: Mapping[str, LanguageFile],
     commands: Mapping[str, tuple[str, tuple[str, ...]]],
     ordered: Sequence[Character],
+    examples: tuple[Example, ...],
 ) -> Cast:
     texts: dict[str, dict[str, str]] = defaultdict(dict)
     for tag, file in languages.items():
@@ -343,6 +351,7 @@ def _build(
         listings={tag: _listing(file) for tag, file in languages.items()},
         word_votes=_votes({tag: _spellings(file.function_words) for tag, file in languages.items()}),
         letter_votes=_votes({tag: "".join(file.letters.split()) for tag, file in languages.items()}),
+        examples=examples,
     )
 
 

@@ -9,8 +9,8 @@ from typing import Final, NoReturn
 
 import click
 
-from core import __version__, log, operator_cli
-from core.config import DatabaseSettings, Environment, PromptSettings
+from core import __version__, cast_cli, log, operator_cli
+from core.config import DatabaseSettings, Environment
 from core.errors import Transient
 from core.exits import SAYS_NO
 from core.exits import checked as _checked
@@ -100,24 +100,22 @@ def beat() -> None:
 @_checked
 def route(text: str | None, *, batch: bool) -> None:
     """Say who would answer TEXT, and why. Needs PROMPTS_DIR only."""
-    from core.build_worker import router_of
+    from core.build_router import ready_router
     from core.routing.batch import explain, route_line
 
     if batch == (text is not None):
         raise click.UsageError("give either TEXT or --batch")
-    environment = Environment(os.environ)
-    prompts = environment.read(PromptSettings)
-    environment.check()
-    router = router_of(prompts)
-    if text is not None:
-        click.echo(explain(router.route(text, current=None)))
-        return
-    good = True
-    # Bytes both ways, whatever the terminal's encoding: a line that is no UTF-8 is one unreadable line, not the end.
-    for line in sys.stdin.buffer:
-        answer, readable = route_line(router, line.decode("utf-8", "surrogateescape"))
-        good = good and readable
-        click.echo(answer.encode())
+    log.setup("route", stream=sys.stderr)
+    with ready_router(os.environ) as router:
+        if text is not None:
+            click.echo(explain(router.route(text, current=None)))
+            return
+        good = True
+        # Bytes both ways, whatever the terminal's encoding: a line that is no UTF-8 is one unreadable line.
+        for line in sys.stdin.buffer:
+            answer, readable = route_line(router, line.decode("utf-8", "surrogateescape"))
+            good = good and readable
+            click.echo(answer.encode())
     sys.exit(0 if good else SAYS_NO)
 
 
@@ -135,6 +133,7 @@ def forget(person: str) -> None:
 
 
 operator_cli.register(main)
+main.add_command(cast_cli.cast)
 
 
 def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:

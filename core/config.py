@@ -200,6 +200,16 @@ class WorkerSettings(_Group):
     metrics_token: str = Field(alias="METRICS_TOKEN", default="", repr=False)
 
 
+class EmbeddingSettings(_Group):
+    """Likeness by embeddings: any server that speaks OpenAI's embeddings; off without a base URL."""
+
+    base_url: _Url | Literal[""] = Field(
+        alias="EMBEDDINGS_BASE_URL", default="", description="with /v1; unset: no embeddings"
+    )
+    model: str = Field(alias="EMBEDDINGS_MODEL", default="text-embedding-3-small")
+    api_key: str = Field(alias="EMBEDDINGS_API_KEY", default="", repr=False)
+
+
 class PromptSettings(_Group):
     """Where the cast is."""
 
@@ -209,7 +219,7 @@ class PromptSettings(_Group):
 _AnyGroup = TypeVar("_AnyGroup", bound=_Group)
 _SECRETS: Final = (
     "DATABASE_URL", "POSTGRES_PASSWORD", "REDIS_URL", "BROKER_URL", "TWILIO_AUTH_TOKEN", "TWILIO_API_KEY",
-    "TWILIO_API_SECRET", "OPENAI_API_KEY", "LLM_PROVIDERS", "METRICS_TOKEN", "INSPECT_TOKEN",
+    "TWILIO_API_SECRET", "OPENAI_API_KEY", "LLM_PROVIDERS", "METRICS_TOKEN", "INSPECT_TOKEN", "EMBEDDINGS_API_KEY",
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from core.errors import Spent
 from core.model import InboundMessage, Media, StatusReport
@@ -66,6 +66,23 @@ class Llm(Protocol):
         Raises: Transient (worth another try later), Permanent (never with this configuration); both say what was
         `spent` on answers that were worth nothing.
         """
+        ...
+
+
+Vector: TypeAlias = Sequence[float]
+"""32-bit floats in an `array`."""
+
+
+class Embedder(Protocol):
+    """Gives texts places in a space where like lies near like."""
+
+    @property
+    def model(self) -> str:
+        """Vectors of different models cannot be compared."""
+        ...
+
+    def vectors(self, texts: Sequence[str], *, timeout: timedelta) -> Sequence[Vector]:
+        """Returns one vector for each text, in order, all of one length. Raises: Transient, Permanent."""
         ...
 
 

@@ -16,9 +16,17 @@ from psycopg.rows import dict_row
 
 from core.adapters.redis_inbox import RedisDoor, RedisInboxes, door, inboxes
 from core.answer import Answerer
+from core.build_router import routing_of
 from core.catchup import CatchUp
 from core.characters import Cast, load_cast
-from core.config import DEFAULT_PROMPTS, DatabaseSettings, LimitSettings, TurnSettings
+from core.config import (
+    DEFAULT_PROMPTS,
+    DatabaseSettings,
+    EmbeddingSettings,
+    LimitSettings,
+    PromptSettings,
+    TurnSettings,
+)
 from core.erasure import Eraser
 from core.errors import Permanent
 from core.intake import HeldTurn, Intake
@@ -28,7 +36,6 @@ from core.model import InboundMessage, Media, StatusReport
 from core.outbox import Outbox
 from core.ports import ChatMessage, Choice, Completion, Llm, Outgoing, ProviderMessage, Verdict
 from core.presence import Presence
-from core.routing.phrases import load_phrases
 from core.routing.route import Router
 from core.speech import Speech
 from core.store import Store
@@ -46,7 +53,7 @@ def shipped_cast() -> Cast:
 
 @cache
 def shipped_router() -> Router:
-    return Router(shipped_cast(), load_phrases(DEFAULT_PROMPTS))
+    return routing_of(PromptSettings(), EmbeddingSettings(), shipped_cast(), {}).router
 
 
 def completion(text: str = "Sure.", **changes: Any) -> Completion:

@@ -266,10 +266,11 @@ def _refused_parameter(error: openai.APIStatusError, sent: Mapping[str, object])
 
 def _raise(error: openai.APIStatusError) -> NoReturn:
     """Raises: Transient or Permanent by status and code; the vendor's message stays behind, it may repeat the text."""
-    raise _kind(error) from None
+    raise error_kind(error) from None
 
 
-def _kind(error: openai.APIStatusError) -> OutsideError:
+def error_kind(error: openai.APIStatusError) -> OutsideError:
+    """Returns what to do about a status that is none of the good ones: Transient or Permanent."""
     status, given = error.status_code, error.code or error.type
     code = given if isinstance(given, str) and _CODE.fullmatch(given) else str(status)
     if "insufficient_quota" in (error.code, error.type) or status == HTTPStatus.PAYMENT_REQUIRED:

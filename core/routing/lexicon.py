@@ -107,6 +107,10 @@ class Lexicon:
             _keep(found, term)
         return list(found.values())
 
+    def knows(self, word: str) -> bool:
+        """Whether a folded word is a term, a part of one, or a form of either."""
+        return self._form(word) is not _UNKNOWN
+
     def _add(self, term: Term) -> None:
         folded = fold(term.text)
         if is_unspaced(folded):

@@ -86,10 +86,26 @@ class Thresholds(_Table):
     """A conversation that rested for so long begins anew."""
 
 
+class LikenessThresholds(_Table):
+    """How sure the tiers of likeness have to be."""
+
+    sure_at: _Share = 0.4
+    """Probability of a character, from which she answers."""
+    lead: _Share = 0.0
+    """By which she leads whoever comes next, nobody included."""
+    nobody_at: _Share = 0.85
+    """Probability that it is nobody's subject, from which embeddings are not asked any more."""
+    embeddings_share: _Share = 0.5
+    """What embeddings weigh where both are asked; examples weigh the rest."""
+    words_lead: Annotated[float, Field(ge=0)] = 6
+    """Adjusted points by which the words of one must lead to decide before likeness is asked."""
+
+
 class Phrases(_Table):
     """All of routing.toml."""
 
     thresholds: Thresholds = Thresholds()
+    likeness: LikenessThresholds = LikenessThresholds()
     honorifics: list[Phrase] = []
     """What may hang on a name: "-san", "ちゃん"."""
     titles: list[Phrase] = []

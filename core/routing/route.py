@@ -17,7 +17,7 @@ from core.routing.phrases import Address, Phrases
 from core.routing.spotting import Spotter
 from core.routing.staying import Ruling, Talk, decide, settle
 from core.routing.text import READ_AT_MOST, fold, is_unspaced, length
-from core.routing.words import Words
+from core.routing.words import Vocabulary, Words
 
 _REFUSED_CONFIDENCE: Final = 0.5
 """How sure it is who answers instead of somebody who was refused, when nobody else is named and no topic is seen."""
@@ -46,13 +46,15 @@ class Tier(Protocol):
 class Router:
     """Decides who answers. Compiled once from a cast; pure, deterministic, safe to share between threads."""
 
-    def __init__(self, cast: Cast, phrases: Phrases, *, more: Sequence[Tier] = ()) -> None:
+    def __init__(
+        self, cast: Cast, phrases: Phrases, *, more: Sequence[Tier] = (), vocabulary: Vocabulary | None = None
+    ) -> None:
         """`more` are the tiers below the words, asked in order while none is sure."""
         self._characters = tuple(cast.characters)
         self._default = cast.default.id
         self._thresholds = phrases.thresholds
         self._rest = timedelta(hours=phrases.thresholds.rest_h)
-        self._addressed, words = Addressed(cast, phrases), Words(cast, phrases)
+        self._addressed, words = Addressed(cast, phrases), Words(cast, phrases, vocabulary)
         self._changes = Spotter(text for each in phrases.changes.values() for text in each)
         self._asks = _asks(phrases)
 

@@ -8,6 +8,7 @@ from core.characters import Cast
 from core.routing.decision import Evidence, Opinion
 from core.routing.lexicon import Lexicon, Term
 from core.routing.phrases import Phrases
+from core.routing.spelling import Spelling
 from core.routing.text import length
 
 KEYWORD_POINTS: Final = 1.0
@@ -19,19 +20,33 @@ _DOUBT: Final = 1.0
 _REASONS_TOLD: Final = 4
 
 
+class Vocabulary:
+    """All that a cast has words for: reads a message with its slips mended. Safe to share between threads."""
+
+    def __init__(self, cast: Cast, phrases: Phrases) -> None:
+        terms = (*topic_terms(cast), *_neutral(phrases))
+        self._lexicon = Lexicon(terms, endings=phrases.endings, compounds=phrases.compounds)
+        self._spelling = Spelling(cast, phrases, knows=self._lexicon.knows)
+
+    def read(self, folded: str) -> tuple[str, list[Term]]:
+        """Returns a folded message as it was meant, and the topic words in it."""
+        mended = self._spelling.mend(folded)
+        return mended, self._lexicon.find(mended)
+
+
 class Words:
     """Scores a message by the cast's topic words. Compiled once, safe to share between threads."""
 
-    def __init__(self, cast: Cast, phrases: Phrases) -> None:
+    def __init__(self, cast: Cast, phrases: Phrases, vocabulary: Vocabulary | None = None) -> None:
         self._characters = tuple(cast.characters)
         self._thresholds = phrases.thresholds
-        self._lexicon = Lexicon(
-            (*_topics(cast), *_neutral(phrases)), endings=phrases.endings, compounds=phrases.compounds
-        )
+        # With examples, what is less clear is for the tier of likeness, which knows these words and the others too.
+        self._lead = phrases.likeness.words_lead if cast.examples else 0.0
+        self._vocabulary = vocabulary or Vocabulary(cast, phrases)
 
     def opinion(self, folded: str, *, favoured: tuple[str, ...]) -> Opinion | None:
         """Returns what the words say, None when none is known; of equals, the first of `favoured` is chosen."""
-        terms = sorted(self._lexicon.find(folded), key=lambda term: -term.points)
+        terms = sorted(self._vocabulary.read(folded)[1], key=lambda term: -term.points)
         if not terms:
             return None
         factor = self._factor(folded)
@@ -46,7 +61,7 @@ class Words:
         return Opinion(
             tier="words",
             characters=(chosen,),
-            sure=best >= self._thresholds.sure_at,
+            sure=best >= self._thresholds.sure_at and best - second >= self._lead,
             confidence=round(best / (best + second + _DOUBT), 3),
             scores=scores,
             evidence=evidence,
@@ -58,7 +73,8 @@ class Words:
         return min(high, max(low, math.sqrt(self._thresholds.full_length_words / max(length(folded), 1.0))))
 
 
-def _topics(cast: Cast) -> Iterable[Term]:
+def topic_terms(cast: Cast) -> Iterable[Term]:
+    """Returns every topic word of every character."""
     for character in cast.characters.values():
         for language, topics in character.topics.items():
             for texts, points in ((topics.triggers, TRIGGER_POINTS), (topics.keywords, KEYWORD_POINTS)):

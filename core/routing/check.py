@@ -1,0 +1,160 @@
+"""Looks a cast over for its writer: words that two characters share, examples that reach another, missing languages."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from core.cast_files import TOPICS_ENDING
+from core.characters import Cast
+from core.examples import FOLDER, NOBODY, Example
+from core.routing.model import see, train
+from core.routing.text import fold
+from core.routing.words import Vocabulary
+
+PARTS: Final = 5
+"""The examples are cut into as many; each part is judged by a model that learnt from the others."""
+_CERTAIN: Final = 0.9
+"""How sure such a model has to be of somebody else before the writer is bothered with it."""
+_FEW: Final = 20
+"""Examples of one character in one language, below which likeness has little to go by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that the writer should mend."""
+
+    file: Path
+    line: int
+    """0 where no single line is to blame."""
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.what}" if self.line else f"{self.file}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How many examples of one character in one language reach her, judged by a model that had not seen them."""
+
+    character: str
+    language: str
+    right: int
+    of: int
+
+
+def shared_words(cast: Cast, directory: Path) -> list[Finding]:
+    """Returns each trigger of one character that is a word of another in the same language."""
+    lines = {each: _lines_of_words(directory / f"{each}{TOPICS_ENDING}") for each in cast.characters}
+    found: list[Finding] = []
+    for (language, text), owners in _owners(cast).items():
+        if len(owners) > 1 and any(strong for _, strong in owners):
+            (first, _), *others = owners
+            names = " and ".join(name for name, _ in others)
+            found.append(
+                Finding(
+                    file=directory / f"{first}{TOPICS_ENDING}",
+                    line=lines[first].get((language, text), 0),
+                    what=f'[{language}] "{text}" is a word of {names} too: leave it to one of them',
+                )
+            )
+    return found
+
+
+def missing_languages(cast: Cast, directory: Path) -> list[Finding]:
+    """Returns the languages of the cast in which somebody has no words, or few or no examples."""
+    found: list[Finding] = []
+    counts: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for example in cast.examples:
+        counts[example.character, example.language] += 1
+    for language in cast.languages:
+        for character in cast.characters.values():
+            topics = character.topics.get(language)
+            if topics is None or not (topics.keywords or topics.triggers):
+                file = directory / f"{character.id}{TOPICS_ENDING}"
+                found.append(Finding(file=file, line=0, what=f"no words in {language}"))
+        for owner in (*cast.characters, ""):
+            count = counts[owner, language]
+            if cast.examples and count < _FEW:
+                file = directory / FOLDER / f"{owner or NOBODY}.{language}.txt"
+                found.append(Finding(file=file, line=0, what=f"{count or 'no'} examples, {_FEW} or more are needed"))
+    return found
+
+
+def doubled_examples(cast: Cast) -> list[Finding]:
+    """Returns each example that another character, or nobody, has as well."""
+    first: dict[str, Example] = {}
+    found: list[Finding] = []
+    for example in cast.examples:
+        other = first.setdefault(fold(example.text), example)
+        if other.character != example.character:
+            what = f"stands in {other.file.name}:{other.line} too: leave it to one of them"
+            found.append(Finding(file=example.file, line=example.line, what=what))
+    return found
+
+
+def strayed_examples(cast: Cast, vocabulary: Vocabulary) -> tuple[list[Finding], list[Share]]:
+    """Returns the examples that surely reach somebody else, without those that are meant so, and all shares.
+
+    Takes about as long as learning the cast anew for each part.
+    """
+    judged = _judge(cast, vocabulary)
+    found = [
+        Finding(
+            file=example.file,
+            line=example.line,
+            what=f"reaches {best or NOBODY} ({likely:.2f}): move it, change it, or put ! before it if it is meant",
+        )
+        for example, best, likely in judged
+        if best != example.character and likely >= _CERTAIN and not example.meant
+    ]
+    rights: defaultdict[tuple[str, str], list[bool]] = defaultdict(list)
+    for example, best, _ in judged:
+        rights[example.character, example.language].append(best == example.character)
+    shares = [
+        Share(character=character or NOBODY, language=language, right=sum(each), of=len(each))
+        for (character, language), each in sorted(rights.items())
+    ]
+    return sorted(found, key=lambda each: (each.file, each.line)), shares
+
+
+def _judge(cast: Cast, vocabulary: Vocabulary) -> Sequence[tuple[Example, str, float]]:
+    """Each example with who it reaches and how surely, by a model that learnt from the other parts."""
+    judged: list[tuple[Example, str, float]] = []
+    for part in range(PARTS):
+        left_out = frozenset(range(part, len(cast.examples), PARTS))
+        model = train(cast, vocabulary, left_out)
+        for number in sorted(left_out):
+            example = cast.examples[number]
+            likely = model.probabilities(see(vocabulary, example.text))
+            best = max(likely, key=likely.__getitem__)
+            judged.append((example, best, likely[best]))
+    return judged
+
+
+def _owners(cast: Cast) -> Mapping[tuple[str, str], Sequence[tuple[str, bool]]]:
+    """Language and folded word > the characters whose word it is, and whether it is a trigger of theirs."""
+    owners: defaultdict[tuple[str, str], list[tuple[str, bool]]] = defaultdict(list)
+    for character in cast.characters.values():
+        for language, topics in character.topics.items():
+            strong = {fold(text) for text in topics.triggers}
+            for text in dict.fromkeys(fold(text) for text in (*topics.triggers, *topics.keywords)):
+                owners[language, text].append((character.id, text in strong))
+    return owners
+
+
+def _lines_of_words(path: Path) -> Mapping[tuple[str, str], int]:
+    """Where each word of a topics file stands, by language and folded word."""
+    lines: dict[tuple[str, str], int] = {}
+    language = ""
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n") if path.exists() else (), 1):
+        if line.startswith("["):
+            language = line.strip().strip("[]\"'")
+        for text in _quoted(line):
+            lines.setdefault((language, fold(text.casefold())), number)
+    return lines
+
+
+def _quoted(line: str) -> Iterable[str]:
+    return line.split('"')[1::2]

@@ -1,0 +1,130 @@
+"""The model of likeness as a value: learnt from a cast, known by a key of what it was learnt from, written as bytes."""
+
+import json
+import zlib
+from array import array
+from dataclasses import dataclass
+from hashlib import sha256
+from math import copysign, sqrt
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.characters import Cast
+from core.routing.features import HINT_PLACES, PLACES, Features, features
+from core.routing.learning import Lesson, Weights, learn
+from core.routing.phrases import Phrases
+from core.routing.text import fold
+from core.routing.words import Vocabulary, topic_terms
+
+_VERSION: Final = 1
+"""Of reading, features and learning: raise it whenever the same cast would give another model."""
+_MAGIC: Final = b"sisters likeness 1"
+_KEYWORD_WEIGHT: Final = 0.15
+_TRIGGER_WEIGHT: Final = 0.3
+"""What a topic word by itself counts as an example of its character, so that its misspellings are known too."""
+_STRONG: Final = 1.0
+_STEPS: Final = 127
+"""Weights are written in 8 bits, as steps of their square root: 0.3 MB, and no answer here changed by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What was learnt, and of whom."""
+
+    classes: tuple[str, ...]
+    """Ids; "" is nobody."""
+    weights: Weights
+
+    def probabilities(self, seen: Features) -> dict[str, float]:
+        """Returns how likely each character is, and nobody; they add up to 1."""
+        return dict(zip(self.classes, self.weights.probabilities(seen), strict=True))
+
+
+def key_of(cast: Cast, phrases: Phrases) -> str:
+    """Returns a hash of all that a model is learnt from; thresholds change nothing."""
+    terms = [[t.text, t.language, t.character, t.points] for t in topic_terms(cast)]
+    examples = [[each.character, each.language, each.text] for each in cast.examples]
+    rules = [dict(phrases.neutral), dict(phrases.endings), phrases.compounds]
+    # What the spelling takes for known words.
+    known = [
+        [[each.aliases, each.prompt] for each in cast.characters.values()],
+        [dict(texts) for _, texts in sorted(cast.texts.items())],
+        sorted(cast.word_votes),
+    ]
+    told = json.dumps([_VERSION, list(cast.characters), cast.languages, terms, examples, rules, known], sort_keys=True)
+    return sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def train(cast: Cast, vocabulary: Vocabulary, left_out: frozenset[int] = frozenset()) -> Model:
+    """Returns the model of a cast: seconds of work. `left_out` are numbers of examples that it does not get to see."""
+    classes = ("", *cast.characters)
+    lessons = [
+        Lesson(features=see(vocabulary, each.text), answer=classes.index(each.character), weight=1.0)
+        for number, each in enumerate(cast.examples)
+        if number not in left_out
+    ]
+    for term in topic_terms(cast):
+        weight = _TRIGGER_WEIGHT if term.points > _STRONG else _KEYWORD_WEIGHT
+        seen = features(fold(term.text), ())
+        lessons.append(Lesson(features=seen, answer=classes.index(term.character), weight=weight))
+    return Model(classes=classes, weights=learn(lessons, len(classes)))
+
+
+def see(vocabulary: Vocabulary, text: str) -> Features:
+    """Returns what a text shows, whatever its spelling."""
+    return features(*vocabulary.read(fold(text)))
+
+
+def to_bytes(model: Model, key: str) -> bytes:
+    """Returns the model in a file's form: a line that names it, a line of JSON, the weights compressed."""
+    tables = [*model.weights.pieces, *model.weights.hints]
+    largest = max(max(map(abs, table)) for table in tables) or 1.0
+    steps = b"".join(array("b", (_steps(weight, largest) for weight in table)).tobytes() for table in tables)
+    head = _Head(key=key, classes=model.classes, bias=tuple(model.weights.bias), largest=largest)
+    return b"\n".join((_MAGIC, head.model_dump_json().encode(), zlib.compress(steps, level=9)))
+
+
+def from_bytes(content: bytes, key: str) -> Model | None:
+    """Returns the model that a file holds, None when it was learnt from something else or cannot be read."""
+    magic, _, rest = content.partition(b"\n")
+    told, _, body = rest.partition(b"\n")
+    if magic != _MAGIC:
+        return None
+    try:
+        head = _Head.model_validate_json(told)
+        size = len(head.classes) * (PLACES + HINT_PLACES)
+        steps = zlib.decompressobj().decompress(body, size + 1)
+    except (ValidationError, zlib.error):
+        return None
+    if head.key != key or len(steps) != size or len(head.bias) != len(head.classes):
+        return None
+    return Model(classes=head.classes, weights=_weights(head, steps))
+
+
+class _Head(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    classes: tuple[str, ...]
+    bias: tuple[float, ...]
+    largest: float
+
+
+def _weights(head: _Head, steps: bytes) -> Weights:
+    count = len(head.classes)
+    by_byte = [_weight(step, head.largest) for step in (*range(128), *range(-128, 0))]
+    tables: list[array[float]] = []
+    start = 0
+    for length in [PLACES] * count + [HINT_PLACES] * count:
+        tables.append(array("f", map(by_byte.__getitem__, steps[start : start + length])))
+        start += length
+    return Weights(pieces=tables[:count], hints=tables[count:], bias=head.bias)
+
+
+def _steps(weight: float, largest: float) -> int:
+    return round(copysign(sqrt(abs(weight) / largest) * _STEPS, weight))
+
+
+def _weight(steps: int, largest: float) -> float:
+    return copysign((steps / _STEPS) ** 2 * largest, steps)

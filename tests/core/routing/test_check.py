@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+
+from core.characters import load_cast
+from core.config import DEFAULT_PROMPTS
+from core.routing.check import Finding, doubled_examples, missing_languages, shared_words, strayed_examples
+from core.routing.phrases import load_phrases
+from core.routing.words import Vocabulary
+from tests.core.small_cast import COOK, NOBODY, SAILOR, small_cast, write
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    directory = small_cast(tmp_path / "prompts")
+    for owner, examples in (("cook", COOK), ("sailor", SAILOR), ("nobody", NOBODY)):
+        more = "\n".join(f"{line} now\n{line} then" for line in examples.splitlines())
+        write(directory, f"examples/{owner}.en.txt", f"{examples}\n{more}\n")
+    return directory
+
+
+def told(found: list[Finding], prompts: Path) -> list[str]:
+    return [str(each).replace(f"{prompts}/", "") for each in found]
+
+
+def strayed(prompts: Path) -> list[str]:
+    cast = load_cast(prompts)
+    return told(strayed_examples(cast, Vocabulary(cast, load_phrases(prompts)))[0], prompts)
+
+
+def test_a_trigger_that_is_anothers_word_is_named_with_its_line(prompts: Path):
+    write(prompts, "cook.topics.toml", '[en]\nkeywords = ["oven"]\ntriggers = [\n  "soup",\n  "Röpe",\n]\n')
+    assert told(shared_words(load_cast(prompts), prompts), prompts) == [
+        'cook.topics.toml:5: [en] "rope" is a word of sailor too: leave it to one of them'
+    ]
+
+
+def test_a_keyword_that_two_share_is_no_mistake(prompts: Path):
+    write(prompts, "cook.topics.toml", '[en]\ntriggers = ["soup"]\nkeywords = ["rope"]\n')
+    assert shared_words(load_cast(prompts), prompts) == []
+
+
+def test_the_same_word_of_two_languages_is_no_mistake(prompts: Path):
+    write(prompts, "cast.toml", 'family = "friends"\nlanguages = ["en", "de"]\nsafety = "x"\n')
+    write(prompts, "texts/de.toml", 'function_words = ["das"]\n')
+    write(prompts, "cook.topics.toml", '[en]\ntriggers = ["soup"]\n[de]\ntriggers = ["boat"]\n')
+    assert shared_words(load_cast(prompts), prompts) == []
+
+
+def test_languages_without_words_or_with_few_examples_are_named(prompts: Path):
+    write(prompts, "cook.topics.toml", "")
+    write(prompts, "examples/sailor.en.txt", "one knot\n")
+    (prompts / "examples/nobody.en.txt").unlink()
+    assert told(missing_languages(load_cast(prompts), prompts), prompts) == [
+        "cook.topics.toml: no words in en",
+        "examples/sailor.en.txt: 1 examples, 20 or more are needed",
+        "examples/nobody.en.txt: no examples, 20 or more are needed",
+    ]
+
+
+def test_an_example_that_two_have_is_named(prompts: Path):
+    write(prompts, "examples/sailor.en.txt", f"{SAILOR}\nMy soup tastes of nothing\n")
+    assert told(doubled_examples(load_cast(prompts)), prompts) == [
+        "examples/sailor.en.txt:9: stands in cook.en.txt:2 too: leave it to one of them"
+    ]
+
+
+def test_an_example_that_reaches_another_is_named_unless_it_is_meant(prompts: Path):
+    assert strayed(prompts) == []
+    wrong = "the sauce and the onions burnt in the pan, the soup tastes of nothing"
+    write(prompts, "examples/sailor.en.txt", f"{(prompts / 'examples/sailor.en.txt').read_text()}{wrong}\n")
+    (line,) = strayed(prompts)
+    assert line.startswith("examples/sailor.en.txt:25: reaches cook (0.9")
+    write(
+        prompts, "examples/sailor.en.txt", (prompts / "examples/sailor.en.txt").read_text().replace(wrong, f"! {wrong}")
+    )
+    assert strayed(prompts) == []
+
+
+def test_the_shares_tell_how_many_reach_their_character_unseen(prompts: Path):
+    cast = load_cast(prompts)
+    shares = strayed_examples(cast, Vocabulary(cast, load_phrases(prompts)))[1]
+    assert [(each.character, each.language, each.of) for each in shares] == [
+        ("nobody", "en", 24),
+        ("cook", "en", 24),
+        ("sailor", "en", 24),
+    ]
+    assert all(each.right / each.of > 0.9 for each in shares)
+
+
+def test_the_shipped_cast_has_nothing_to_mend():
+    """What takes long, which examples reach somebody else, is left to `sisters cast check`."""
+    cast = load_cast(DEFAULT_PROMPTS)
+    found = [
+        *shared_words(cast, DEFAULT_PROMPTS),
+        *missing_languages(cast, DEFAULT_PROMPTS),
+        *doubled_examples(cast),
+    ]
+    assert [str(each) for each in found] == []

@@ -1,0 +1,119 @@
+"""The cast's commands as a writer types them; and a fourth sister, made in the way that README tells."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from core.config import DEFAULT_PROMPTS
+from tests.core.small_cast import COOK, NOBODY, SAILOR, small_cast, write
+from tests.core.test_cli import sisters
+
+ROSE = {
+    "rose.toml": """
+name = "Rose"
+emoji = "🌹"
+order = 4
+summary = "gardens, cooking and the seasons"
+""",
+    "rose.topics.toml": """
+[en]
+keywords = ["soil", "recipe", "watering can"]
+triggers = ["garden", "cooking", "compost", "tomato plant"]
+""",
+    "rose_system_prompt.example.txt": "You love soil under your nails and say so.\n",
+    "examples/rose.en.txt": """
+how often do i water basil on a windowsill
+slugs ate every lettuce in one night
+when is it too late to plant garlic
+my roses have black spots on the leaves
+the tomatoes split before they are ripe
+what grows in the shade of a wall
+can i prune the apple tree in autumn
+my compost smells awful
+which herbs come back every year
+how deep do tulip bulbs go
+something digs up my seedlings at night
+the hydrangea will not bloom
+do worms like coffee grounds
+what do i cook with far too many courgettes
+how do i keep aphids off the beans
+is my cactus dead or only sleeping
+the hedge turned brown after the frost
+which soil for blueberries
+can i save seeds from a bell pepper
+my lawn is more moss than grass
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a cast of four: the shipped one with Rose's files beside it."""
+    directory = tmp_path_factory.mktemp("four") / "prompts"
+    shutil.copytree(DEFAULT_PROMPTS, directory)
+    for file, content in ROSE.items():
+        write(directory, file, content)
+    return {"PROMPTS_DIR": str(directory), "XDG_CACHE_HOME": str(directory.parent / "cache")}
+
+
+def test_a_fourth_sister_answers_what_is_hers(four: dict[str, str]):
+    texts = ["the slugs ate my beans and the lettuce", "rose, hello", "which soil for my tomato plant"]
+    done = sisters("route", "--batch", given="".join(f"{json.dumps({'text': t})}\n" for t in texts), environment=four)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(each["character"], each["tier"]) for each in answers] == [
+        ("rose", "likeness"),
+        ("rose", "addressed"),
+        ("rose", "words"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "character"),
+    [("recommend me a novel", "yuri"), ("how do i start streaming on twitch", "botan"), ("teach me guitar", "kasho")],
+)
+def test_a_fourth_sister_takes_nothing_from_the_others(four: dict[str, str], text: str, character: str):
+    assert sisters("route", text, environment=four).stdout.startswith(f"{character} by ")
+
+
+def test_what_was_learnt_once_is_read_at_the_next_start(four: dict[str, str]):
+    sisters("route", "hello", environment=four)
+    assert "likeness_learning" not in sisters("route", "hello", environment=four).stderr
+
+
+def test_a_fourth_sister_is_told_what_she_lacks(four: dict[str, str]):
+    done = sisters("cast", "check", "--fast", environment=four)
+    assert done.returncode == 1
+    assert f"{four['PROMPTS_DIR']}/rose.topics.toml: no words in es" in done.stdout
+    assert f"{four['PROMPTS_DIR']}/examples/rose.de.txt: no examples, 20 or more are needed" in done.stdout
+
+
+def test_a_good_cast_passes_and_a_strayed_example_is_named_with_its_line(tmp_path: Path):
+    directory = small_cast(tmp_path / "prompts")
+    for owner, examples in (("cook", COOK), ("sailor", SAILOR), ("nobody", NOBODY)):
+        more = "\n".join(f"{line} now\n{line} then" for line in examples.splitlines())
+        write(directory, f"examples/{owner}.en.txt", f"{examples}\n{more}\n")
+    done = sisters("cast", "check", environment={"PROMPTS_DIR": str(directory)})
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "nothing to mend")
+    file = directory / "examples/nobody.en.txt"
+    file.write_text(f"{file.read_text()}which knot for the anchor, and the tide drags it every night\n")
+    done = sisters("cast", "check", environment={"PROMPTS_DIR": str(directory)})
+    assert done.returncode == 1
+    assert f"{file}:25: reaches sailor" in done.stdout
+
+
+def test_a_cast_is_learnt_beside_its_files(tmp_path: Path):
+    directory = small_cast(tmp_path / "prompts")
+    environment = {"PROMPTS_DIR": str(directory), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    assert sisters("cast", "learn", environment=environment).returncode == 0
+    sisters("route", "hello", environment=environment)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_cast_without_examples_has_nothing_to_learn(tmp_path: Path):
+    directory = small_cast(tmp_path / "prompts")
+    shutil.rmtree(directory / "examples")
+    done = sisters("cast", "learn", environment={"PROMPTS_DIR": str(directory)})
+    assert done.returncode == 1
+    assert "holds no examples" in done.stderr
