@@ -39,6 +39,33 @@ def test_the_articles_examples_reach_the_sister_whose_subject_it_is(
     assert reply.startswith(name_line)
 
 
+def test_a_message_for_somebody_else_is_handed_over_and_the_reason_can_be_asked_for(system: System, person: str):
+    system.stack.phone.write(person, "Could somebody else answer me today?")
+    (reply,) = system.wait_for_replies(person, 1)
+    assert reply.startswith("*Kasho🎵*: ")
+    assert "Botan" in reply.splitlines()[0]
+    system.stack.phone.write(person, "Why you?")
+    assert "Botan thought that this was for me" in system.wait_for_replies(person, 2)[1]
+
+
+def test_all_sisters_answer_once_each_one_after_the_other_and_it_counts_as_one_answer(system: System, person: str):
+    sid = system.stack.phone.write(person, "All of you, what do you think of tea?", times=2)
+    replies = system.wait_for_replies(person, 3)
+    assert [reply.split(":")[0] for reply in replies] == ["*Botan🌸*", "*Kasho🎵*", "*Yuri📚*"]
+    assert "after Botan and Kasho" in replies[2]
+    time.sleep(2)
+    assert len(system.stack.phone.replies(person)) == 3
+    (turn,) = system.rows(_TURN_OF, sid=sid)
+    assert (turn["outcome"], turn["replies"], turn["states"]) == ("answered", 3, ["accepted"] * 3)
+
+
+_TURN_OF = """
+SELECT t.outcome, (SELECT count(*) FROM messages o WHERE o.turn_id = t.id AND o.direction = 'out') AS replies,
+       ARRAY(SELECT d.state FROM deliveries d WHERE d.turn_id = t.id ORDER BY d.id) AS states
+FROM messages m JOIN turns t ON t.id = m.turn_id WHERE m.provider_id = %(sid)s
+"""
+
+
 def test_a_webhook_delivered_three_times_at_once_is_answered_once(system: System, person: str):
     sid = system.stack.phone.write(person, "Which guitar suits a beginner with small hands?", times=3)
     system.wait_for_replies(person, 1)
