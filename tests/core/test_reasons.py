@@ -37,6 +37,10 @@ def test_words_are_told_strongest_first_and_only_those_that_spoke_for_her() -> N
     assert not any(word in text for word in ("song", "game", "plot"))
 
 
+def test_a_word_that_spoke_against_her_is_no_reason() -> None:
+    assert "game" not in reason("yuri", "words", evidence=[term("novel", "yuri"), term("game", "yuri", -2)])
+
+
 @pytest.mark.parametrize("language", CAST.languages)
 @pytest.mark.parametrize("tier", ["addressed", "words", "likeness", "embeddings", "model", "stay", "default"])
 def test_each_tier_has_its_own_reason_in_each_language(tier: str, language: str) -> None:
