@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from core.delivery import FAILURES
 from core.store import Store
-from core.turn import NOTICE_AGAIN_AFTER
+from core.turn_rows import NOTICE_AGAIN_AFTER
 from core.upkeep import SILENT_AFTER
 
 STUCK_AFTER: Final = timedelta(seconds=120)

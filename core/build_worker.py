@@ -15,6 +15,7 @@ from core.adapters.moderation import NoModerator, OpenAiModerator
 from core.adapters.openai import OpenAiLlm
 from core.adapters.redis_inbox import RedisInboxes, inboxes
 from core.adapters.twilio import TwilioChannel
+from core.adapters.wakeups import QueueDepth
 from core.answer import Answerer
 from core.build_router import Routing, routing_of
 from core.catchup import CatchUp
@@ -38,9 +39,12 @@ from core.errors import ConfigurationError
 from core.intake import Intake
 from core.latecomers import Latecomers, Line
 from core.limits import Limits
+from core.metrics import Levels
 from core.model import TWILIO
 from core.outbox import Outbox
 from core.presence import Presence
+from core.sampling import GOOD_FOR, Sampler
+from core.speech import Speech
 from core.store import Store
 from core.turn import Turns
 from core.upkeep import Upkeep
@@ -74,7 +78,7 @@ class WorkerParts:
     worker_id: UUID
     concurrency: int
     llm_timeout: timedelta
-    metrics_port: int | None
+    settings: WorkerSettings
     store: Store
     intake: Intake
     turns: Turns
@@ -83,6 +87,8 @@ class WorkerParts:
     eraser: Eraser
     catch_up: CatchUp
     presence: Presence
+    sampler: Sampler
+    levels: Levels
     clients: Sequence[Closes]
 
     def close(self) -> None:
@@ -137,9 +143,9 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
     answerer = Answerer(
         cast=read.cast,
         router=read.routing.router,
-        llm=llm,
-        moderator=moderator,
-        presence=presence,
+        speech=Speech(
+            cast=read.cast, llm=llm, moderator=moderator, presence=presence, call_takes_at_most=read.llm.timeout
+        ),
         limits=Limits(store=store, settings=read.limits),
     )
     intake = Intake(store=store, inboxes=box, cast=read.cast, worker_id=worker_id, turn_deadline=read.turn.deadline)
@@ -152,11 +158,12 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         senders=ThreadPoolExecutor(SENDERS, thread_name_prefix="sender"),
         send_every=send_every(read.limits, read.twilio),
     )
+    queue, levels = QueueDepth(read.redis.broker), Levels(good_for=GOOD_FOR)
     return WorkerParts(
         worker_id=worker_id,
         concurrency=concurrency,
         llm_timeout=read.llm.timeout,
-        metrics_port=read.worker.metrics_port,
+        settings=read.worker,
         store=store,
         intake=intake,
         turns=Turns(store=store, answerer=answerer, outbox=outbox, worker_id=worker_id, settings=read.turn),
@@ -165,7 +172,9 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         eraser=Eraser(store=store, inboxes=box),
         catch_up=_catch_up(store, box, intake, _line(read.twilio, channel), worker_id, read.turn),
         presence=presence,
-        clients=(outbox, llm, moderator, channel, *_learn_vectors(read.routing, store)),
+        sampler=Sampler(store=store, inboxes=box, queue=queue, levels=levels),
+        levels=levels,
+        clients=(outbox, llm, moderator, channel, queue, *_learn_vectors(read.routing, store)),
     )
 
 

@@ -9,16 +9,42 @@ from typing import Annotated, Final, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 CommandName = Literal["stop", "start", "delete", "help"]
+"""What every cast understands."""
+_AnyCommand = Literal[CommandName, "why"]
 SharedKey = Literal["welcome", "crisis", "stopped", "started", "delete_ask", "deleted", "help"]
 """Fixed texts that all of the cast share."""
 VoiceKey = Literal["refusal", "failure", "unsupported", "empty", "budget"]
 """Fixed texts that each character may word for herself; the shared file holds the wording for those who do not."""
-_AnyKey = Literal[SharedKey, VoiceKey]
+WhyKey = Literal[
+    "why_lead",
+    "why_addressed",
+    "why_instead",
+    "why_words",
+    "why_likeness",
+    "why_embeddings",
+    "why_model",
+    "why_stay",
+    "why_default",
+    "why_together",
+    "why_took_over",
+    "why_new",
+]
+"""What answers the command `why`, for a cast that understands it; the first of them in each character's own wording."""
+_AnyKey = Literal[SharedKey, VoiceKey, WhyKey]
 
 COMMAND_NAMES: Final[tuple[CommandName, ...]] = get_args(CommandName)
 SHARED_KEYS: Final[tuple[SharedKey, ...]] = get_args(SharedKey)
 VOICE_KEYS: Final[tuple[VoiceKey, ...]] = get_args(VoiceKey)
+WHY_KEYS: Final[tuple[WhyKey, ...]] = get_args(WhyKey)
+WHY: Final = "why"
 SHARED_PLACEHOLDERS: Final = ("{name}", "{names}")
+WHY_PLACEHOLDERS: Final[dict[str, tuple[str, ...]]] = {
+    "why_instead": ("{who}",),
+    "why_words": ("{terms}",),
+    "why_model": ("{who}",),
+    "why_took_over": ("{who}",),
+}
+"""Beside the shared ones."""
 OWN_PLACEHOLDERS: Final = ("{name}",)
 LONGEST_COMMAND: Final = 80
 """Characters; a longer message is no command and is not looked at."""
@@ -64,15 +90,20 @@ class CastFile(_File):
 class LanguageFile(_File):
     """texts/<language>.toml."""
 
-    commands: dict[CommandName, _Words] = {}
+    commands: dict[_AnyCommand, _Words] = {}
     texts: dict[_AnyKey, _Text] = {}
     function_words: _Words = []
     letters: str = ""
     name_separator: str = ", "
     last_name_separator: str = ", "
+    quotes: Annotated[str, StringConstraints(min_length=2, max_length=2)] = "\u201c\u201d"
 
-    def missing(self) -> Iterable[str]:
-        """Returns the keys that this file would lack as the one that every language falls back to."""
+    def missing(self, *, why: bool) -> Iterable[str]:
+        """Returns the keys that this file would lack as the one that every language falls back to.
+
+        `why`: some language has the command of that name.
+        """
+        yield from (f"texts.{key}" for key in WHY_KEYS if why and key not in self.texts)
         yield from (f"texts.{key}" for key in (*SHARED_KEYS, *VOICE_KEYS) if key not in self.texts)
         yield from (f"commands.{name}" for name in COMMAND_NAMES if not self.commands.get(name))
 
@@ -86,7 +117,7 @@ class CharacterFile(_File):
     default: bool = False
     summary: _Text
     aliases: _Words = []
-    texts: dict[str, dict[VoiceKey, _Text]] = {}
+    texts: dict[str, dict[Literal[VoiceKey, "why_lead"], _Text]] = {}
 
 
 class TopicsTable(_File):

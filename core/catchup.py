@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 
+from core import metrics
 from core.errors import OutsideError
 from core.latecomers import Latecomers, Line, Start, told_at
 from core.ports import ProviderMessage
@@ -86,6 +87,8 @@ class CatchUp:
         try:
             wait = self._read_bounded(start, caught)
         finally:
+            metrics.CAUGHT_UP.labels("late").inc(caught.late)
+            metrics.CAUGHT_UP.labels("too_late").inc(caught.too_late)
             with self._store.transaction() as transaction:
                 transaction.run("end_catch_up", **self._ours, wait=wait)
         if caught.late or caught.too_late:
@@ -116,13 +119,16 @@ class CatchUp:
         try:
             self._read(start, _begin(start), caught, keep=self._keep_mark, until=until)
         except TimeIsUp:
+            metrics.CATCH_UPS.labels("cut_off").inc()
             _log.info("catch_up_goes_on", read=caught.read)
             return timedelta(0)
         except OutsideError as error:
+            metrics.CATCH_UPS.labels("failed").inc()
             if not failing:
                 _log.warning("catch_up_waits", reason=error.reason, code=error.code)
             self._failing = True
             return max(AGAIN_AFTER, getattr(error, "after", None) or AGAIN_AFTER)
+        metrics.CATCH_UPS.labels("done").inc()
         return EVERY
 
     def _read(

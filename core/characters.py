@@ -21,6 +21,8 @@ from core.cast_files import (
     SHARED_PLACEHOLDERS,
     TOPICS_ENDING,
     VOICE_KEYS,
+    WHY,
+    WHY_PLACEHOLDERS,
     CastFile,
     CharacterFile,
     LanguageFile,
@@ -30,7 +32,7 @@ from core.cast_files import (
 from core.errors import ConfigurationError
 from core.examples import NOBODY, Example, read_examples
 
-__all__ = ["Cast", "Character", "Topics", "Votes", "load_cast", "normalise", "required_texts"]
+__all__ = ["Cast", "Character", "Listing", "Topics", "Votes", "load_cast", "normalise", "required_texts"]
 
 Votes = Mapping[str, Sequence[tuple[str, float]]]
 """Word or letter > the languages it speaks for, each with its share of one vote."""
@@ -66,6 +68,20 @@ class Character:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """How a language lists and quotes."""
+
+    separator: str
+    last_separator: str
+    quotes: str
+
+    def join(self, parts: Sequence[str]) -> str:
+        """Returns "A, B and C"."""
+        *others, last = parts
+        return f"{self.separator.join(others)}{self.last_separator}{last}" if others else last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cast:
     """All characters with the texts they share; immutable, made once a process by `load_cast`."""
 
@@ -81,9 +97,13 @@ class Cast:
     texts: Mapping[str, Mapping[str, str]]
     """Shared fixed texts: key > language > text. `{names}` is filled in; `{name}` is for `text` to fill in."""
     commands: Mapping[str, frozenset[str]]
-    """Whole-message commands: "stop", "start", "delete", "help" > normalised words of all languages."""
+    """Whole-message commands: "stop", "start", "delete", "help", "why" > normalised words of all languages."""
     command_words: Mapping[str, str] = field(default_factory=dict[str, str])
     """The same turned round: normalised words > command."""
+    command_languages: Mapping[str, Sequence[str]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Normalised words of commands > the languages that list them."""
+    listings: Mapping[str, Listing] = field(default_factory=dict[str, Listing])
+    """By language tag."""
     word_votes: Votes = field(default_factory=dict[str, tuple[tuple[str, float], ...]])
     """Function words, for `core.language.detect`."""
     letter_votes: Votes = field(default_factory=dict[str, tuple[tuple[str, float], ...]])
@@ -107,8 +127,13 @@ class Cast:
                     return texts[key][tag].replace("{name}", voice.name)
         raise KeyError(key)
 
+    def quoted(self, terms: Sequence[str], language: str) -> str:
+        """Returns the terms in quotation marks, listed as in that language."""
+        listing = self.listings.get(language) or self.listings[self.languages[0]]
+        return listing.join([f"{listing.quotes[0]}{term}{listing.quotes[1]}" for term in terms])
+
     def command(self, text: str) -> str | None:
-        """Returns "stop", "start", "delete" or "help" when the whole message is such a word, in any language."""
+        """Returns the command when the whole message is one of its words or phrases, in any language."""
         if len(text) > LONGEST_COMMAND:
             return None
         return self.command_words.get(normalise(text))
@@ -119,6 +144,7 @@ def required_texts() -> Sequence[str]:
     return (*SHARED_KEYS, *VOICE_KEYS)
 
 
+_NAME = "{name}"
 _INVISIBLE = regex.compile(r"[\p{Cf}\uFE00-\uFE0F\u20E3]")
 _SEPARATOR = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
 
@@ -141,7 +167,7 @@ def load_cast(directory: Path) -> Cast:
     languages = _read_languages(reader, cast.languages) if cast else {}
     characters = _read_characters(reader, cast.languages if cast else None)
     _compare_characters(reader, characters)
-    commands = _read_commands(reader, languages)
+    commands = _read_commands(reader, languages, [alias for each in characters for alias in each.aliases])
     examples = read_examples(reader, cast.languages if cast else None)
     if cast is None or reader.problems:
         raise ConfigurationError(reader.problems)
@@ -159,19 +185,24 @@ def _read_languages(reader: Reader, tags: Sequence[str]) -> dict[str, LanguageFi
     files = {tag: file for tag, file in read.items() if file}
     for tag, file in files.items():
         for key, text in file.texts.items():
-            reader.check_placeholders(f"texts/{tag}.toml", f"texts.{key}", text, SHARED_PLACEHOLDERS)
-    for place in files[tags[0]].missing() if tags[0] in files else ():
+            known = (*SHARED_PLACEHOLDERS, *WHY_PLACEHOLDERS.get(key, ()))
+            reader.check_placeholders(f"texts/{tag}.toml", f"texts.{key}", text, known)
+    why = any(WHY in file.commands for file in files.values())
+    for place in files[tags[0]].missing(why=why) if tags[0] in files else ():
         reader.problem(f"texts/{tags[0]}.toml", f"{place}: missing key (every language falls back to this file)")
     return files
 
 
-def _read_commands(reader: Reader, languages: Mapping[str, LanguageFile]) -> dict[str, str]:
-    """Returns normalised words > command, of all languages; no word may stand for two commands."""
-    commands: dict[str, str] = {}
+def _read_commands(
+    reader: Reader, languages: Mapping[str, LanguageFile], aliases: Sequence[str]
+) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Returns normalised words > command and its languages, of all of them; no word may stand for two commands."""
+    commands: dict[str, tuple[str, tuple[str, ...]]] = {}
     for tag, file in languages.items():
-        for name, word in ((name, word) for name, words in file.commands.items() for word in words):
+        for name, word in ((name, w) for name, words in file.commands.items() for w in _spelled_out(words, aliases)):
             plain = normalise(word)
-            other = commands.setdefault(plain, name)
+            other, tags = commands.get(plain, (name, ()))
+            commands[plain] = (other, tuple(dict.fromkeys((*tags, tag))))
             if not plain:
                 reader.problem(f"texts/{tag}.toml", f"commands.{name}: {word!r} holds no letter")
             elif other != name:
@@ -179,6 +210,15 @@ def _read_commands(reader: Reader, languages: Mapping[str, LanguageFile]) -> dic
             elif len(word) > LONGEST_COMMAND:
                 reader.problem(f"texts/{tag}.toml", f"commands.{name}: {word!r} is longer than {LONGEST_COMMAND}")
     return commands
+
+
+def _spelled_out(phrases: Iterable[str], aliases: Sequence[str]) -> Iterable[str]:
+    """Returns the phrases with every name in the place of `{name}`, also set off where the script knows no spaces."""
+    for phrase in phrases:
+        if _NAME in phrase:
+            yield from (phrase.replace(_NAME, put) for alias in aliases for put in (alias, f" {alias} "))
+        else:
+            yield phrase
 
 
 def _read_characters(reader: Reader, languages: Sequence[str] | None) -> list[Character]:
@@ -286,7 +326,7 @@ def _compare_characters(reader: Reader, characters: Sequence[Character]) -> None
 def _build(
     cast: CastFile,
     languages: Mapping[str, LanguageFile],
-    commands: Mapping[str, str],
+    commands: Mapping[str, tuple[str, tuple[str, ...]]],
     ordered: Sequence[Character],
     examples: tuple[Example, ...],
 ) -> Cast:
@@ -302,8 +342,13 @@ def _build(
         safety=cast.safety,
         languages=tuple(cast.languages),
         texts=dict(texts),
-        commands={name: frozenset(w for w, meant in commands.items() if meant == name) for name in COMMAND_NAMES},
-        command_words=commands,
+        commands={
+            name: frozenset(word for word, (meant, _) in commands.items() if meant == name)
+            for name in (*COMMAND_NAMES, WHY)
+        },
+        command_words={word: meant for word, (meant, _) in commands.items()},
+        command_languages={word: tags for word, (_, tags) in commands.items()},
+        listings={tag: _listing(file) for tag, file in languages.items()},
         word_votes=_votes({tag: _spellings(file.function_words) for tag, file in languages.items()}),
         letter_votes=_votes({tag: "".join(file.letters.split()) for tag, file in languages.items()}),
         examples=examples,
@@ -311,8 +356,11 @@ def _build(
 
 
 def _names(file: LanguageFile, ordered: Sequence[Character]) -> str:
-    *others, last = [f"{character.name} {character.emoji}" for character in ordered]
-    return f"{file.name_separator.join(others)}{file.last_name_separator}{last}" if others else last
+    return _listing(file).join([f"{character.name} {character.emoji}" for character in ordered])
+
+
+def _listing(file: LanguageFile) -> Listing:
+    return Listing(separator=file.name_separator, last_separator=file.last_name_separator, quotes=file.quotes)
 
 
 def _spellings(words: Iterable[str]) -> Iterable[str]:

@@ -196,6 +196,8 @@ class WorkerSettings(_Group):
     """The worker process itself."""
 
     metrics_port: int | None = Field(alias="METRICS_PORT", default=None, ge=1, le=65535)
+    host: str = Field(alias="HOST", default="127.0.0.1")
+    metrics_token: str = Field(alias="METRICS_TOKEN", default="", repr=False)
 
 
 class EmbeddingSettings(_Group):

@@ -1,6 +1,9 @@
 """The kinds of error an outside call can end in; each says what to do next."""
 
+from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
+from typing import Final, Self
 
 
 class ConfigurationError(Exception):
@@ -11,6 +14,25 @@ class ConfigurationError(Exception):
         self.problems = problems
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What calls used up, whatever came of them."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: Decimal = Decimal(0)
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(
+            tokens_in=self.tokens_in + other.tokens_in,
+            tokens_out=self.tokens_out + other.tokens_out,
+            cost_usd=self.cost_usd + other.cost_usd,
+        )
+
+
+NOTHING: Final = Spent()
+
+
 class OutsideError(Exception):
     """An outside call did not work. `reason` is a short machine word or code: never a text, never an address."""
 
@@ -19,6 +41,13 @@ class OutsideError(Exception):
         self.reason = reason
         self.code = code
         """The vendor's own error code where it gave one ("21610", "insufficient_quota")."""
+        self.spent = NOTHING
+        """An answer that is worth nothing was paid for all the same."""
+
+    def having_spent(self, spent: Spent) -> Self:
+        """Returns itself, with what was used up before it came to this."""
+        self.spent = spent
+        return self
 
 
 class Transient(OutsideError):

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from core import metrics
 from core.characters import Cast
 from core.model import InboundMessage, Unreadable, load_inbound
 from core.ports import Inbox, Inboxes
@@ -68,6 +69,7 @@ class Intake:
             try:
                 stored_now, turn = self._store_entries(inbox, self._worker_id if place else None)
                 stored += stored_now
+                metrics.STORED.inc(stored_now)
             finally:
                 if place and turn is None:
                     slots.release()
@@ -101,6 +103,7 @@ class Intake:
                     messages.append(load_inbound(entry))
                 except Unreadable as error:
                     transaction.run("bury_entry", person=inbox.person, payload=entry, reason=str(error))
+                    metrics.DEAD_LETTERS.labels("inbox").inc()
             stored, held = 0, None
             for group in _by_channel(messages):
                 new, turn = self._store_group(transaction, group, None if held else worker_id)

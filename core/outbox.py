@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from core import metrics
 from core.config import TurnSettings
 from core.delivery import RANKS, Remedy, folded, opted_out, pause, remedy
 from core.errors import Ambiguous, OutsideError, Permanent, Transient
@@ -161,20 +162,25 @@ class Outbox:
         try:
             if time.monotonic() - asked > CLAIM_GOOD_FOR.total_seconds():
                 log.warning("claim_expired")
+                _count("expired")
                 return self._settle("drop_claim", claim)
-            provider_id = self._channels[claim.channel].send(_outgoing(claim))
+            with metrics.SEND_SECONDS.time():
+                provider_id = self._channels[claim.channel].send(_outgoing(claim))
         except Transient as error:
             return self._again(claim, error)
         except Permanent as error:
             if remedy(error.code) is Remedy.PAUSE_SENDER:  # our account's trouble, not this message's
                 return self._rest(claim, error)
             log.warning("send_failed", code=error.code, reason=error.reason)
+            _count("failed", error.code)
             self._fail(claim, error.code or error.reason)
             return True
         except Ambiguous as error:
             log.warning("send_doubtful", reason=error.reason, code=error.code)
+            _count("doubtful", error.code)
             return self._settle("doubt_delivery", claim, code=error.code or error.reason)
         self._accept(claim, provider_id)
+        _count("accepted")
         log.info("sent", sid=provider_id)
         return True  # the next claim decides whether the pause is over
 
@@ -234,6 +240,7 @@ class Outbox:
                         report = load_report(entry)
                     except Unreadable as error:
                         transaction.run("bury", source="reports", payload=entry, reason=str(error))
+                        metrics.DEAD_LETTERS.labels("reports").inc()
                         continue
                     conversation_id = self._reports.take(transaction, report)
                     if conversation_id is not None:
@@ -314,12 +321,14 @@ class Outbox:
         """A row says when; the sweep wakes it. Both bounds reached: never again."""
         code = error.code or error.reason
         if given_up(claim.failures, age=claim.age, max_age=self._settings.retry_max_age):
+            _count("failed", error.code)
             self._fail(claim, code)
             return True
         if remedy(error.code) is Remedy.PAUSE_SENDER:
             return self._rest(claim, error)
         left = self._settings.retry_max_age - claim.age
         wait = backoff(claim.failures, after=error.after, left=left, random=self._random)
+        _count("again", error.code)
         _log.info("send_again", delivery=claim.delivery_id, reason=error.reason, code=error.code)
         return self._settle("retry_delivery", claim, code=code, wait=wait)
 
@@ -327,6 +336,8 @@ class Outbox:
         """Our account's trouble: the number rests, and the message waits without having failed."""
         wait = max(pause(error.code) or timedelta(0), getattr(error, "after", None) or timedelta(0))
         _log.error("sender_rests", code=error.code, wait_s=wait.total_seconds())
+        _count("rests", error.code)
+        metrics.SENDER_PAUSES.labels(metrics.code_label(error.code)).inc()
         try:
             with self._store.transaction() as transaction:
                 transaction.run("pause_sender", channel=claim.channel, number=claim.sender, wait=wait, code=error.code)
@@ -347,11 +358,13 @@ class Outbox:
         except OutsideError as error:
             _log.warning("look_up_failed", delivery=doubt.delivery_id, reason=error.reason, code=error.code)
             if doubt.doubted_for > self._settings.retry_max_age:
+                metrics.DOUBTS.labels("given_up").inc()
                 self._fail(doubt, "unseen")
             else:
                 self._settle("look_again", doubt, wait=LOOK_AFTER[0])
             return
         if provider_id is not None:
+            metrics.DOUBTS.labels("found").inc()
             _log.info("doubt_found", delivery=doubt.delivery_id, sid=provider_id)
             self._accept(doubt, provider_id)
             self.push(doubt.conversation_id)
@@ -360,10 +373,13 @@ class Outbox:
             planned = LOOK_AFTER[doubt.lookups - 1] if doubt.lookups <= len(LOOK_AFTER) else rest
             self._settle("look_again", doubt, wait=max(min(planned, rest), timedelta(milliseconds=200)))
         elif doubt.resent_unseen < RESEND_AT_MOST:
+            metrics.DOUBTS.labels("resent").inc()
+            metrics.RESENT_UNSEEN.inc()
             _log.warning("resent_unseen", delivery=doubt.delivery_id)
             self._settle("resend_unseen", doubt)
             self.push(doubt.conversation_id)
         else:
+            metrics.DOUBTS.labels("given_up").inc()
             self._fail(doubt, "unseen")
             self.push(doubt.conversation_id)
 
@@ -384,6 +400,10 @@ class Outbox:
                 "known_provider_ids", channel=doubt.channel, provider_ids=[message.provider_id for message in listed]
             )
         return next((message.provider_id for message in listed if message.provider_id not in known), None)
+
+
+def _count(outcome: str, code: str = "") -> None:
+    metrics.SENDS.labels(outcome, metrics.code_label(code)).inc()
 
 
 def _as_report(delivery: _Unreported, message: ProviderMessage) -> StatusReport:

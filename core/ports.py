@@ -1,11 +1,12 @@
 """What the use cases need from the outside, as Protocols; core/adapters/ holds what meets them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, Protocol, TypeAlias
 
+from core.errors import Spent
 from core.model import InboundMessage, Media, StatusReport
 
 
@@ -18,8 +19,22 @@ class ChatMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A function that the model may call instead of answering: its one argument names one of `options`."""
+
+    name: str
+    description: str
+    argument: str
+    options: Mapping[str, str]
+    """What may be named > what that is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What the LLM answered. `cut` is true when the answer ended at the token limit."""
+    """What the LLM answered. `cut` is true when the answer ended at the token limit.
+
+    Tokens and cost are those of this question to whoever was asked, also where another's answer was worth nothing.
+    """
 
     text: str
     cut: bool
@@ -31,15 +46,25 @@ class Completion:
     tokens_out: int
     cost_usd: Decimal
     took: timedelta
+    chosen: str | None = None
+    """Which option of the choice the model named; "" when it called without naming one, None without a call."""
+
+    @property
+    def spent(self) -> Spent:
+        """What the answer used up."""
+        return Spent(tokens_in=self.tokens_in, tokens_out=self.tokens_out, cost_usd=self.cost_usd)
 
 
 class Llm(Protocol):
     """A language model behind a bound on the whole call."""
 
-    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float) -> Completion:
-        """Returns the answer, never empty unless `refused`. `deadline` is on `time.monotonic()`'s clock.
+    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float, choice: Choice | None = None) -> Completion:
+        """Returns the answer, never empty unless `refused` or `chosen`. `deadline` is on `time.monotonic()`'s clock.
 
-        Raises: Transient (worth another try later), Permanent (never with this configuration).
+        `choice` is a wish: a provider that knows no functions answers without it.
+
+        Raises: Transient (worth another try later), Permanent (never with this configuration); both say what was
+        `spent` on answers that were worth nothing.
         """
         ...
 
@@ -169,6 +194,23 @@ class Inbox:
     entries: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How much waits in Redis; `oldest` is how long the inbox that waits longest has waited."""
+
+    inboxes: int
+    oldest: timedelta
+    reports: int
+
+
+class Queue(Protocol):
+    """The queue of wake-ups."""
+
+    def depth(self) -> int:
+        """Returns how many wait in it. Raises: Transient."""
+        ...
+
+
 class Door(Protocol):
     """The webhook's side of Redis: order is fixed here. Every call is bounded to 1 s in all.
 
@@ -201,6 +243,10 @@ class Inboxes(Protocol):
 
     def waiting(self, *, older_than: timedelta, limit: int) -> Sequence[str]:
         """Returns the persons whose inbox has waited longer, longest first."""
+        ...
+
+    def backlog(self) -> Backlog:
+        """Returns how much waits."""
         ...
 
     def read_reports(self, *, limit: int) -> tuple[bytes, ...]:

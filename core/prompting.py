@@ -3,7 +3,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -12,7 +12,7 @@ import regex
 
 from core.characters import Cast, Character
 from core.formatting import clean_answer, printable
-from core.ports import ChatMessage
+from core.ports import ChatMessage, Choice
 
 HISTORY_MESSAGES: Final = 20
 HISTORY_CHARS: Final = 6_000
@@ -40,18 +40,37 @@ class Said:
     """The text of the message that this one replies to."""
 
 
-def build_prompt(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """What is particular about one answer."""
+
+    takes_over_from: str = ""
+    """Id of whoever was talking before, where that changes with this answer."""
+    may_hand_over: bool = False
+    """Whether she may call the function of `hand_over` instead of answering."""
+    together: Sequence[str] = ()
+    """Ids of all who answer the same messages, in order; empty when she answers alone."""
+    said: Sequence[Said] = ()
+    """What those before her said to these messages."""
+
+
+_ORDINARY: Final = Occasion()
+
+
+def build_prompt(  # noqa: PLR0913 - the bounds are for tests
     cast: Cast,
     character: Character,
     history: Sequence[Said],
     own: Sequence[Said],
     *,
     language: str = "",
+    occasion: Occasion = _ORDINARY,
     history_messages: int = HISTORY_MESSAGES,
     history_chars: int = HISTORY_CHARS,
 ) -> tuple[ChatMessage, ...]:
     """Returns the system prompt, then the newest of `history` that fits both bounds, then `own`; all oldest first.
 
+    What others have said to the same messages stands right before these, which are the last ones in any case.
     `own` are the turn's messages by the person: always there, one `user` message each, cut to 4,000 characters.
     `language` is a language tag, "" when unknown. Blank messages (media alone) are left out.
 
@@ -68,8 +87,25 @@ def build_prompt(
         if left < 0:
             break
         earlier.append(entry)
-    system = ChatMessage(role="system", text=_system(cast, character, language))
-    return (system, *reversed(earlier), *said)
+    system = ChatMessage(role="system", text=_system(cast, character, language, occasion))
+    others = [_message(cast, character, message) for message in occasion.said]
+    return (system, *reversed(earlier), *others, *said)
+
+
+def hand_over(cast: Cast, character: Character) -> Choice | None:
+    """Returns the function by which the character gives the turn to another; None for one who is alone."""
+    others = [other for other in cast.characters.values() if other.id != character.id]
+    if not others:
+        return None
+    return Choice(
+        name="hand_over",
+        description=(
+            f"Gives the person's last message to one of your {cast.family}, who answers it at once in your place and "
+            "knows the whole conversation. Only for a message that is plainly about what the other one knows best."
+        ),
+        argument="to",
+        options={other.id: f"{other.name}, {other.summary.strip()}" for other in others},
+    )
 
 
 def own_names(character: Character) -> tuple[str, ...]:
@@ -79,7 +115,7 @@ def own_names(character: Character) -> tuple[str, ...]:
     )
 
 
-def _system(cast: Cast, character: Character, language: str) -> str:
+def _system(cast: Cast, character: Character, language: str, occasion: Occasion) -> str:
     """Returns the system prompt. What is the same for everybody comes first: vendors cache equal beginnings."""
     others = [other for other in cast.characters.values() if other.id != character.id]
     parts = [_opening(cast, character, len(others)), character.prompt.strip()]
@@ -94,8 +130,40 @@ def _system(cast: Cast, character: Character, language: str) -> str:
         parts.append(
             f'The language of the person has the tag "{language}". Answer in the language of their last message.'
         )
+    parts += _particulars(cast, occasion)
     parts.append(cast.safety.strip())
     return "\n\n".join(part for part in parts if part)
+
+
+def _particulars(cast: Cast, occasion: Occasion) -> Iterator[str]:
+    if occasion.takes_over_from:
+        yield (
+            f"You take over from {_name(cast, occasion.takes_over_from)} with this answer. Say so in half a sentence "
+            "of your own, as part of the answer and in its language, and go on with what the person wants."
+        )
+    if occasion.may_hand_over:
+        yield (
+            f"When the last message is plainly for one of your {cast.family}, call the function hand_over and write "
+            "nothing: the answer comes from there at once, and nobody has to begin a message with a name. In every "
+            "other case, and whenever the person is upset, answer yourself. Never speak of the function."
+        )
+
+    if occasion.together:
+        yield (
+            f"The last messages are for several of you: {_listed(cast, occasion.together)} answer, each in a message "
+            "of their own. Answer for yourself alone, in one to three short sentences."
+        )
+    if occasion.said:
+        have = "has" if len(occasion.said) == 1 else "have"
+        yield (
+            f"{_listed(cast, [said.character or '' for said in occasion.said])} {have} answered already: what was said "
+            "stands right before those messages. Do not repeat it; agree, differ or add, as it comes to you."
+        )
+
+
+def _listed(cast: Cast, ids: Sequence[str]) -> str:
+    *others, last = [_name(cast, each) for each in ids]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _opening(cast: Cast, character: Character, others: int) -> str:
@@ -131,8 +199,12 @@ def _message(cast: Cast, character: Character, message: Said) -> ChatMessage:
     text = clean_answer(text, own_names(speaker)) if speaker else text
     if message.character == character.id:
         return ChatMessage(role="assistant", text=text)
-    name = speaker.name if speaker else message.character  # of a cast that has changed since
-    return ChatMessage(role="user", text=_note(cast, name, _disarm(cast, text)))
+    return ChatMessage(role="user", text=_note(cast, _name(cast, message.character), _disarm(cast, text)))
+
+
+def _name(cast: Cast, character_id: str) -> str:
+    known = cast.characters.get(character_id)
+    return known.name if known else character_id  # of a cast that has changed since
 
 
 def _disarm(cast: Cast, text: str) -> str:

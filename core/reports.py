@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from core import metrics
 from core.delivery import FAILURES, RANKS, Remedy, advances, anew_after, goes_anew, pause, remedy, went_out
 from core.model import StatusReport
 from core.store import Transaction
@@ -88,6 +89,9 @@ class Reports:
         if not advances(found.status, report.status):
             return None
         failed = report.status in FAILURES
+        metrics.REPORTS_APPLIED.labels(report.status).inc()
+        if failed:
+            metrics.REPORTED_FAILURES.labels(metrics.code_label(report.error_code)).inc()
         if failed and self._sends_anew(transaction, found, report):
             return found.conversation_id
         transaction.run(
@@ -134,6 +138,7 @@ class Reports:
         )
         if not weighed.other_in_flight:
             transaction.run("send_anew", delivery_id=found.delivery_id, error_code=code, wait=wait)
+            metrics.SENT_ANEW.labels(metrics.code_label(code)).inc()
             _log.info("sent_anew", delivery=found.delivery_id, code=code, wait_s=round(wait.total_seconds(), 1))
         return True
 
@@ -162,6 +167,7 @@ def _recall(transaction: Transaction, report: StatusReport) -> int | None:
         return None
     conversation_id: int | None = transaction.value("recall", **told, delivery_id=delivery_id, rank=_FAILED_RANK)
     if conversation_id is None:
+        metrics.SENT_TWICE.inc()
         _log.error("sent_twice", delivery=delivery_id, sid=report.provider_id)  # audit --against-provider tells it too
         return None
     transaction.run("drop_former_id", **told)
@@ -174,6 +180,7 @@ def _pause_sender(transaction: Transaction, found: _Reported, report: StatusRepo
     wait = (pause(report.error_code) or timedelta(0)) - (datetime.now(UTC) - report.received_at)
     if wait <= timedelta(0):
         return timedelta(0)
+    metrics.SENDER_PAUSES.labels(metrics.code_label(report.error_code)).inc()
     _log.error("sender_rests", code=report.error_code, wait_s=round(wait.total_seconds()))
     transaction.run("pause_sender", channel=report.channel, number=found.sender, wait=wait, code=report.error_code)
     return wait

@@ -2,24 +2,26 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from random import Random
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
-from psycopg.types.json import Jsonb
 
-from core.answer import Answer, Answerer, OwnMessage, Work
+from core import metrics
+from core.answer import Answerer
+from core.cast_files import WHY
 from core.config import TurnSettings
-from core.errors import OutsideError, Permanent, Transient
+from core.errors import NOTHING, OutsideError, Permanent, Spent, Transient
 from core.intake import HeldTurn
 from core.model import person_key
 from core.outbox import Outbox
-from core.prompting import HISTORY_MESSAGES, Said
+from core.prompting import HISTORY_MESSAGES
 from core.retry import backoff, given_up
 from core.store import Store, Transaction
+from core.turn_rows import NOTICE_AGAIN_AFTER, HistoryRow, TurnRow, Waiting, columns, cost, work_of
+from core.work import Answer, Attempt, OwnMessage, Work
 
 MESSAGES_PER_TURN: Final = 100
 CLAIMS_AT_MOST: Final = 10
@@ -27,52 +29,12 @@ CLAIMS_AT_MOST: Final = 10
 CRASH_WAITS: Final = timedelta(seconds=10)
 """At least so long after a crash of our own: it is hardly over in a second."""
 UNRUN_AFTER: Final = timedelta(seconds=5)
-NOTICE_AGAIN_AFTER: Final = timedelta(hours=1)
-"""A notice (of a failure, of a limit) covers what follows it, for as long as this."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class TurnLost(Exception):
     """Another worker holds the turn now: whatever this one found out is worth nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TurnRow:
-    turn_id: int
-    conversation_id: int
-    failures: int
-    superseded: bool
-    waiting_since: datetime
-    person_id: int
-    channel: str
-    sender: str
-    recipient: str
-    profile_name: str
-    character: str | None
-    language: str | None
-    route_state: str
-    last_message_at: datetime | None
-    welcomed_at: datetime | None
-    silenced_at: datetime | None
-    delete_asked_at: datetime | None
-    failure_notice_at: datetime | None
-    limit_notice_at: datetime | None
-    time_left: timedelta
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _HistoryRow:
-    direction: str
-    character: str | None
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Waiting:
-    waiting: int
-    plain_first: bool
 
 
 class Turns:
@@ -115,12 +77,14 @@ class Turns:
             try:
                 held = self._run_once(held)
             except TurnLost:
+                metrics.TURNS.labels("lost").inc()
                 log.info("turn_lost")
                 return
             except OutsideError as error:
                 log.warning("turn_interrupted", reason=error.reason, code=error.code)
                 return
             except Exception:
+                metrics.TURNS.labels("crashed").inc()
                 log.exception("turn_crashed")
                 self._after_crash(held)
                 return
@@ -140,42 +104,46 @@ class Turns:
     def hand_back(self) -> int:
         """Gives back every turn of this worker, for others to take at once; returns how many. Raises: Transient."""
         with self._store.transaction() as transaction:
-            return transaction.run("hand_back", worker_id=self._worker_id)
+            handed_back = transaction.run("hand_back", worker_id=self._worker_id)
+        metrics.HANDED_BACK.inc(handed_back)
+        return handed_back
 
     def _run_once(self, held: HeldTurn) -> HeldTurn | None:
         """Returns the turn to run next: the same one when it was superseded, the following one, or None."""
         row, work = self._read(held)
-        deadline = time.monotonic() + row.time_left.total_seconds()
+        read_at = time.monotonic()
+        attempt = Attempt(deadline=read_at + row.time_left.total_seconds())
         if not work.own:
             # Its messages were erased, or stored twice by two releases: nothing is owed.
-            return self._store_answer(held, row, work, Answer(outcome="answered", reason="nothing_owed"))
+            return self._store_answer(held, row, work, Answer(outcome="answered", reason="nothing_owed"), attempt)
         try:
-            answer = self._answer(held, row, work, deadline)
+            answer = self._answer(held, row, work, attempt)
         except (Transient, Permanent) as error:
             failed = self._failed(row, work, error)
             if failed is None:
-                self._postpone(held, error.reason, self._wait(row, error))
+                self._postpone(held, error.reason, self._wait(row, error), attempt.spent)
                 return None
             answer = failed
-        following = self._store_answer(held, row, work, answer)
-        if answer.pieces and following is None:
+        following = self._store_answer(held, row, work, answer, attempt)
+        _count(row, answer, time.monotonic() - read_at, superseded=following == held)
+        if answer.replies and following is None:
             self._outbox.push(row.conversation_id)
-        elif answer.pieces and following != held:
+        elif answer.replies and following != held:
             self._outbox.push_soon(row.conversation_id)  # the next turn may think meanwhile
         return following
 
-    def _answer(self, held: HeldTurn, row: _TurnRow, work: Work, deadline: float) -> Answer:
+    def _answer(self, held: HeldTurn, row: TurnRow, work: Work, attempt: Attempt) -> Answer:
         if held.fence - row.failures > CLAIMS_AT_MOST:
             raise Permanent("ends_workers")
         try:
-            return self._answerer.answer(work, deadline=deadline)
+            return self._answerer.answer(work, attempt)
         except OutsideError:
             raise
         except Exception:  # noqa: BLE001 - whatever it is, the person is owed an ending: retried, then told
             _log.exception("answer_crashed", turn=held.turn_id)
             raise Transient("crash") from None
 
-    def _failed(self, row: _TurnRow, work: Work, error: OutsideError) -> Answer | None:
+    def _failed(self, row: TurnRow, work: Work, error: OutsideError) -> Answer | None:
         """The notice, when trying again is pointless or has taken too long; else None.
 
         Nobody is kept waiting in silence for a time that will be too late: `after` counts as if it had passed.
@@ -187,36 +155,42 @@ class Turns:
         noticed = row.failure_notice_at is not None and row.now - row.failure_notice_at < NOTICE_AGAIN_AFTER
         return self._answerer.failure(work, error.reason, noticed=noticed)
 
-    def _read(self, held: HeldTurn) -> tuple[_TurnRow, Work]:
+    def _read(self, held: HeldTurn) -> tuple[TurnRow, Work]:
         with self._store.transaction() as transaction:
             transaction.run("attach_messages", **self._fence(held), limit=MESSAGES_PER_TURN)
-            row = transaction.one(_TurnRow, "read_turn", **self._fence(held))
+            row = transaction.one(TurnRow, "read_turn", **self._fence(held))
             if row is None:
                 raise TurnLost
             own = transaction.all(OwnMessage, "own_messages", turn_id=row.turn_id)
             history = transaction.all(
-                _HistoryRow,
+                HistoryRow,
                 "read_history",
                 conversation_id=row.conversation_id,
                 turn_id=row.turn_id,
                 limit=HISTORY_MESSAGES,
             )
-        return row, _work(row, own, history)
+            decision = None
+            if own and own[0].command == WHY:
+                decision = transaction.value("last_decision", conversation_id=row.conversation_id, turn_id=row.turn_id)
+        return row, work_of(row, own, history, decision)
 
-    def _store_answer(self, held: HeldTurn, row: _TurnRow, work: Work, answer: Answer) -> HeldTurn | None:
+    def _store_answer(
+        self, held: HeldTurn, row: TurnRow, work: Work, answer: Answer, attempt: Attempt
+    ) -> HeldTurn | None:
         """Stores reply and deliveries, unless messages came meanwhile and the turn may still take them in."""
         with self._store.transaction() as transaction:
             transaction.run("lock_conversation", conversation_id=row.conversation_id)
             superseded = transaction.value("still_held", **self._fence(held))
             if superseded is None:
                 raise TurnLost
-            came = transaction.one(_Waiting, "waiting_messages", conversation_id=row.conversation_id)
+            came = transaction.one(Waiting, "waiting_messages", conversation_id=row.conversation_id)
             waiting = came is not None and came.waiting > 0
             takes_in = came is not None and came.plain_first and not superseded
             if takes_in and work.own and work.own[0].command is None:
                 transaction.run("supersede", turn_id=row.turn_id)
-                transaction.run("note_cost", turn_id=row.turn_id, **_cost(answer))
+                transaction.run("note_cost", turn_id=row.turn_id, **cost(attempt.spent))
                 return held
+            transaction.run("finish_turn", turn_id=row.turn_id, **columns(answer, attempt.calls), **cost(attempt.spent))
             self._write(transaction, row, work, answer)
             if not waiting:
                 return None
@@ -228,21 +202,24 @@ class Turns:
                 deadline=self._settings.deadline,
             )
 
-    def _write(self, transaction: Transaction, row: _TurnRow, work: Work, answer: Answer) -> None:
-        transaction.run("finish_turn", turn_id=row.turn_id, **_columns(answer), **_cost(answer))
+    def _write(self, transaction: Transaction, row: TurnRow, work: Work, answer: Answer) -> None:
         transaction.run("mark_answered_by", turn_id=row.turn_id, character=answer.character)
-        if answer.pieces:
+        piece = 1
+        for place, reply in enumerate(answer.replies, 1):
             transaction.run(
                 "store_reply",
                 conversation_id=row.conversation_id,
                 turn_id=row.turn_id,
                 channel=row.channel,
-                character=answer.character,
-                text=answer.text,
+                character=reply.character,
+                text=reply.text,
                 sender=row.recipient,
                 recipient=row.sender,
-                bodies=list(answer.pieces),
+                bodies=list(reply.pieces),
+                reply=place,
+                first_piece=piece,
             )
+            piece += len(reply.pieces)
         transaction.run(
             "update_conversation",
             conversation_id=row.conversation_id,
@@ -260,12 +237,14 @@ class Turns:
             ids = transaction.values("request_erasure", conversation_id=row.conversation_id)
             transaction.run("erase_dead_letters", persons=[person_key(identity) for identity in ids])
 
-    def _postpone(self, held: HeldTurn, reason: str, wait: timedelta) -> None:
+    def _postpone(self, held: HeldTurn, reason: str, wait: timedelta, spent: Spent = NOTHING) -> None:
         with self._store.transaction() as transaction:
-            transaction.run("postpone_turn", **self._fence(held), reason=reason, wait=wait)
+            transaction.run("postpone_turn", **self._fence(held), reason=reason, wait=wait, **cost(spent))
+        metrics.TURNS.labels("postponed").inc()
+        metrics.TURN_RETRIES.labels(reason).inc()
         _log.info("turn_postponed", turn=held.turn_id, reason=reason, wait_s=round(wait.total_seconds(), 1))
 
-    def _wait(self, row: _TurnRow, error: OutsideError) -> timedelta:
+    def _wait(self, row: TurnRow, error: OutsideError) -> timedelta:
         """How long until the next attempt; never past the age at which the person is told."""
         left = self._settings.retry_max_age - (row.now - row.waiting_since)
         return backoff(row.failures, after=getattr(error, "after", None), left=left, random=self._random)
@@ -278,7 +257,7 @@ class Turns:
             failed = self._failed(row, work, crash)
             if failed is None:
                 self._postpone(held, crash.reason, self._wait(row, crash))
-            elif self._store_answer(held, row, work, failed) is None and failed.pieces:
+            elif self._store_answer(held, row, work, failed, Attempt(deadline=0.0)) is None and failed.replies:
                 self._outbox.push(row.conversation_id)
         except (OutsideError, TurnLost) as error:
             _log.warning("turn_not_given_back", turn=held.turn_id, reason=str(error))
@@ -289,48 +268,9 @@ class Turns:
         return {"turn_id": held.turn_id, "fence": held.fence, "worker_id": self._worker_id}
 
 
-def _work(row: _TurnRow, own: Sequence[OwnMessage], history: Sequence[_HistoryRow]) -> Work:
-    return Work(
-        turn_id=row.turn_id,
-        conversation_id=row.conversation_id,
-        channel=row.channel,
-        character=row.character,
-        language=row.language,
-        route_state=row.route_state,
-        last_message_at=row.last_message_at,
-        welcomed=row.welcomed_at is not None,
-        silenced=row.silenced_at is not None,
-        delete_asked_at=row.delete_asked_at,
-        limit_noticed=row.limit_notice_at is not None and row.now - row.limit_notice_at < NOTICE_AGAIN_AFTER,
-        now=row.now,
-        own=own,
-        history=[
-            Said(character=said.character if said.direction == "out" else None, text=said.text)
-            for said in reversed(history)
-        ],
-    )
-
-
-def _columns(answer: Answer) -> dict[str, Any]:
-    completion = answer.completion
-    return {
-        "outcome": answer.outcome,
-        "reason": answer.reason,
-        "character": answer.character,
-        "decision": None if answer.decision is None else Jsonb(answer.decision.as_json()),
-        "provider": completion and completion.provider,
-        "model": completion and completion.model,
-        "llm_ms": completion and round(completion.took.total_seconds() * 1000),
-        "cut": completion is not None and completion.cut,
-    }
-
-
-def _cost(answer: Answer) -> dict[str, Any]:
-    completion = answer.completion
-    if completion is None:
-        return {"tokens_in": 0, "tokens_out": 0, "cost_usd": 0}
-    return {
-        "tokens_in": completion.tokens_in,
-        "tokens_out": completion.tokens_out,
-        "cost_usd": completion.cost_usd,
-    }
+def _count(row: TurnRow, answer: Answer, took_s: float, *, superseded: bool) -> None:
+    """`took_s` is since the turn was read; what came before that the database tells."""
+    metrics.TURNS.labels("superseded" if superseded else answer.outcome).inc()
+    if not superseded:
+        waited = (row.now - row.waiting_since).total_seconds()
+        metrics.TURN_SECONDS.labels(answer.outcome).observe(max(0.0, waited + took_s))

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from core import __version__
+from core import __version__, metrics
 from core.errors import Transient
 from core.intake import Intake, Slots
 from core.ports import Inboxes
@@ -82,6 +82,8 @@ class Upkeep:
             turns = transaction.run("release_lost_turns", silence=SILENT_AFTER)
             deliveries = transaction.run("doubt_lost_deliveries", silence=SILENT_AFTER)
             transaction.run("drop_silent_workers")
+        metrics.TAKEN_OVER.labels("turns").inc(turns)
+        metrics.TAKEN_OVER.labels("deliveries").inc(deliveries)
         if turns or deliveries:
             _log.warning("taken_from_silent_workers", turns=turns, deliveries=deliveries)
         return turns + deliveries

@@ -34,9 +34,10 @@ from core.latecomers import Latecomers, Line
 from core.limits import Limits
 from core.model import InboundMessage, Media, StatusReport
 from core.outbox import Outbox
-from core.ports import ChatMessage, Completion, Llm, Outgoing, ProviderMessage, Verdict
+from core.ports import ChatMessage, Choice, Completion, Llm, Outgoing, ProviderMessage, Verdict
 from core.presence import Presence
 from core.routing.route import Router
+from core.speech import Speech
 from core.store import Store
 from core.turn import Turns
 from core.upkeep import Upkeep
@@ -76,11 +77,13 @@ class FakeLlm:
 
     answers: list[str | Completion | Exception] = field(default_factory=list[str | Completion | Exception])
     prompts: list[Sequence[ChatMessage]] = field(default_factory=list[Sequence[ChatMessage]])
+    choices: list[Choice | None] = field(default_factory=list["Choice | None"])
     meanwhile: Callable[[int], None] = lambda _: None
 
-    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float) -> Completion:
+    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float, choice: Choice | None = None) -> Completion:
         assert deadline > time.monotonic()
         self.prompts.append(prompt)
+        self.choices.append(choice)
         self.meanwhile(len(self.prompts))
         answer = self.answers.pop(0) if self.answers else f"Answer {len(self.prompts)}."
         if isinstance(answer, Exception):
@@ -282,14 +285,14 @@ class Bot:
         self.limits = Limits(
             store=self.store, settings=LimitSettings.model_validate({"PERSON_MESSAGES_PER_MINUTE": 0} | settings)
         )
-        answerer = Answerer(
+        speech = Speech(
             cast=self.cast,
-            router=shipped_router(),
             llm=asks or self.llm,
             moderator=FakeModerator(),
             presence=self.presence,
-            limits=self.limits,
+            call_takes_at_most=timedelta(seconds=45),
         )
+        answerer = Answerer(cast=self.cast, router=shipped_router(), speech=speech, limits=self.limits)
         self.outbox = Outbox(
             store=self.store,
             inboxes=self.inboxes,

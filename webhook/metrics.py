@@ -1,12 +1,12 @@
 """The webhook's own counters, and who may read them."""
 
-import hmac
 import os
-from ipaddress import ip_address
 
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector  # pyright: ignore[reportUnknownVariableType]
+
+from core.scrape import may_read
 
 MESSAGES = Counter("sisters_webhook_messages", "Messages that stand in an inbox")
 REPORTS = Counter("sisters_webhook_reports", "Status reports that stand on the list")
@@ -24,28 +24,13 @@ def blueprint(token: str) -> Blueprint:
 
     @pages.get("/metrics")
     def metrics() -> Response:
-        if not (_shows(token) or _is_near()):
+        peer = request.environ.get("REMOTE_ADDR", "")
+        if not may_read(peer=peer, header=request.headers.get, token=token):
             REFUSALS.labels("metrics_forbidden").inc()
             return Response("forbidden\n", 403, mimetype="text/plain")
         return Response(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
 
     return pages
-
-
-def _shows(token: str) -> bool:
-    given = request.headers.get("Authorization", "")
-    return bool(token) and hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
-
-
-def _is_near() -> bool:
-    """A forwarded request has a near proxy as its peer and anybody behind it; a peer without an address is a proxy."""
-    if any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")):
-        return False
-    try:
-        peer = ip_address(request.environ.get("REMOTE_ADDR", ""))
-    except ValueError:
-        return False
-    return (getattr(peer, "ipv4_mapped", None) or peer).is_private
 
 
 def _registry() -> CollectorRegistry:

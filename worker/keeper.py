@@ -10,7 +10,9 @@ import structlog
 from core.catchup import CatchUp
 from core.erasure import Eraser
 from core.errors import Transient
+from core.metrics import DUTY_FAILING
 from core.outbox import Outbox
+from core.sampling import LOOK_EVERY, Sampler
 from core.turn import Turns
 from core.upkeep import BEAT_EVERY, Upkeep
 from worker.pool import TurnPool
@@ -31,7 +33,15 @@ class Keeper:
     """
 
     def __init__(
-        self, *, upkeep: Upkeep, turns: Turns, outbox: Outbox, eraser: Eraser, catch_up: CatchUp, pool: TurnPool
+        self,
+        *,
+        upkeep: Upkeep,
+        turns: Turns,
+        outbox: Outbox,
+        eraser: Eraser,
+        catch_up: CatchUp,
+        pool: TurnPool,
+        sampler: Sampler | None = None,
     ) -> None:
         self._upkeep = upkeep
         self._turns = turns
@@ -51,6 +61,9 @@ class Keeper:
             (SWEEP_EVERY, eraser.erase_settled),
             (CATCH_UP_TICK, self.catch_up),
         )
+        if sampler is not None:
+            looks = (sampler.look_at_inboxes, sampler.look_at_broker, sampler.look_at_postgres)
+            duties += tuple((LOOK_EVERY, look) for look in looks)
         self._threads = [
             threading.Thread(target=self._repeat, args=duty, name=f"keeper-{duty[1].__name__.strip('_')}", daemon=True)
             for duty in duties
@@ -80,7 +93,8 @@ class Keeper:
 
     def _repeat(self, period: timedelta, step: Callable[[], object]) -> None:
         """An outage is told once when it begins and once when it is over."""
-        down, log = False, _log.bind(step=step.__name__.strip("_"))
+        name = step.__name__.strip("_")
+        down, log, failing = False, _log.bind(step=name), DUTY_FAILING.labels(name)
         while True:
             try:
                 step()
@@ -96,6 +110,7 @@ class Keeper:
                 if down:
                     log.info("step_works_again")
                 down = False
+            failing.set(down)
             if self._stop.wait(period.total_seconds()):
                 return
 

@@ -29,6 +29,11 @@ class TurnPool:
         """Set when a place comes free after one was asked for in vain: turns wait in Postgres then."""
         self._work: SimpleQueue[HeldTurn] = SimpleQueue()
 
+    def in_flight(self) -> int:
+        """How many places are taken."""
+        with self._changed:
+            return self._size - self._free
+
     def reserve(self) -> bool:
         """Takes one free place, if there is one."""
         with self._changed:

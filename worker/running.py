@@ -9,10 +9,13 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
-from prometheus_client import start_http_server
+from prometheus_client import REGISTRY
 
 from core.build_worker import WorkerParts, worker_parts
+from core.config import WorkerSettings
 from core.errors import Transient
+from core.metrics import IN_FLIGHT, PLACES
+from worker import metrics
 from worker.keeper import Keeper
 from worker.pool import TurnPool
 
@@ -55,12 +58,16 @@ def start() -> None:
         eraser=parts.eraser,
         catch_up=parts.catch_up,
         pool=pool,
+        sampler=parts.sampler if parts.settings.metrics_port is not None else None,
     )
     _running = Running(parts=parts, pool=pool, keeper=keeper)
     keeper.start()
     _log.info("worker_started", worker=str(parts.worker_id), turns_at_once=parts.concurrency)
-    if parts.metrics_port is not None:
-        _serve_metrics(parts.metrics_port)
+    if parts.settings.metrics_port is not None:
+        REGISTRY.register(parts.levels)
+        IN_FLIGHT.set_function(pool.in_flight)
+        PLACES.set(parts.concurrency)
+        _serve_metrics(parts.settings, parts.settings.metrics_port)
 
 
 def take_no_more() -> None:
@@ -97,9 +104,9 @@ def _leave() -> None:
     os._exit(0)
 
 
-def _serve_metrics(port: int) -> None:
+def _serve_metrics(settings: WorkerSettings, port: int) -> None:
     """Metrics are worth having, not worth failing for: a second worker on a host may find the port taken."""
     try:
-        start_http_server(port, addr=os.environ.get("HOST", "127.0.0.1"))
+        metrics.serve(settings.host, port, settings.metrics_token)
     except OSError as error:
         _log.error("metrics_not_served", port=port, errno=error.errno)

@@ -1,7 +1,7 @@
 """Asks LLM providers in order of preference: who fails is passed over to the next, who keeps failing is left alone."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
 from typing import Final, Protocol
@@ -10,8 +10,8 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from core.adapters.breaker import Breaker
-from core.errors import OutsideError, Permanent, Transient
-from core.ports import ChatMessage, Completion, Llm
+from core.errors import NOTHING, OutsideError, Permanent, Spent, Transient
+from core.ports import ChatMessage, Choice, Completion, Llm
 
 FAIR: Final = timedelta(seconds=10)
 """A call that the turn's deadline ended after less than this tells nothing about the provider."""
@@ -24,8 +24,10 @@ _SECONDS: Final = Histogram(
     ["provider", "outcome"],
     buckets=(0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 15, 30, 45, 60, 120),
 )
-_TOKENS: Final = Counter("sisters_llm_tokens", "Tokens of answers", ["provider", "direction"])
-_COST: Final = Counter("sisters_llm_cost_usd", "What answers cost, at the configured prices", ["provider"])
+_TOKENS: Final = Counter(
+    "sisters_llm_tokens", "Tokens used, also by answers that were worth nothing", ["provider", "direction"]
+)
+_COST: Final = Counter("sisters_llm_cost_usd", "What these tokens cost, at the configured prices", ["provider"])
 _ERRORS: Final = Counter("sisters_llm_errors", "Calls without an answer", ["provider", "reason"])
 _STATE: Final = Gauge("sisters_llm_breaker", "0 closed, 1 on trial, 2 open", ["provider"])
 
@@ -60,7 +62,7 @@ class Failover:
         for route in self._routes:
             _STATE.labels(route.provider.name).set_function(lambda breaker=route.breaker: float(breaker.state))
 
-    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float) -> Completion:
+    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float, choice: Choice | None = None) -> Completion:
         """Returns the answer of the first provider that has one.
 
         Raises: Transient with `after`, the earliest time when one may be asked again; Permanent when none can answer
@@ -75,9 +77,10 @@ class Failover:
             if isinstance(ticket, OutsideError):
                 failures.append(ticket)
                 continue
-            answer = self._ask(route, ticket, prompt, deadline)
+            answer = self._ask(route, ticket, prompt, deadline, choice)
             if isinstance(answer, Completion):
-                return answer
+                spent = sum((failure.spent for failure in failures), start=answer.spent)
+                return replace(answer, tokens_in=spent.tokens_in, tokens_out=spent.tokens_out, cost_usd=spent.cost_usd)
             failures.append(answer)
         raise _summed_up(failures)
 
@@ -87,21 +90,26 @@ class Failover:
             route.provider.close()
 
     def _ask(
-        self, route: _Route, ticket: int, prompt: Sequence[ChatMessage], deadline: float
+        self, route: _Route, ticket: int, prompt: Sequence[ChatMessage], deadline: float, choice: Choice | None
     ) -> Completion | OutsideError:
         name, started = route.provider.name, self._clock()
         try:
-            completion = route.provider.complete(prompt, deadline=deadline)
+            completion = route.provider.complete(prompt, deadline=deadline, choice=choice)
         except (Transient, Permanent) as error:
             _SECONDS.labels(name, "failed").observe(self._clock() - started)
             _ERRORS.labels(name, error.reason).inc()
+            _count(error.spent, name)
             _log.info("llm_failed", provider=name, reason=error.reason, code=error.code)
-            return self._settle(route.breaker, ticket, error, granted=deadline - started, left=deadline - self._clock())
+            granted, left = deadline - started, deadline - self._clock()
+            # A copy, as many threads raise it; what was spent is this call's alone.
+            return self._settle(route.breaker, ticket, error, granted=granted, left=left).having_spent(error.spent)
         except BaseException:
             route.breaker.unknown(ticket)
             raise
         route.breaker.worked(ticket)
-        _count(completion, name)
+        outcome = "refused" if completion.refused else "answered"
+        _SECONDS.labels(name, outcome).observe(completion.took.total_seconds())
+        _count(completion.spent, name)
         return completion
 
     def _settle(
@@ -119,15 +127,15 @@ class Failover:
 
 def _summed_up(failures: Sequence[OutsideError]) -> OutsideError:
     """What the failures of all providers come to: the first of those that may end by themselves, if any may."""
+    spent = sum((failure.spent for failure in failures), start=NOTHING)
     passing = [failure for failure in failures if isinstance(failure, Transient)]
     if not passing:
-        return failures[0]
+        return failures[0].having_spent(spent)
     waits = [failure.after or timedelta(0) for failure in passing]
-    return Transient(passing[0].reason, code=passing[0].code, after=min(waits) or None)
+    return Transient(passing[0].reason, code=passing[0].code, after=min(waits) or None).having_spent(spent)
 
 
-def _count(completion: Completion, name: str) -> None:
-    _SECONDS.labels(name, "refused" if completion.refused else "answered").observe(completion.took.total_seconds())
-    _TOKENS.labels(name, "in").inc(completion.tokens_in)
-    _TOKENS.labels(name, "out").inc(completion.tokens_out)
-    _COST.labels(name).inc(float(completion.cost_usd))
+def _count(spent: Spent, name: str) -> None:
+    _TOKENS.labels(name, "in").inc(spent.tokens_in)
+    _TOKENS.labels(name, "out").inc(spent.tokens_out)
+    _COST.labels(name).inc(float(spent.cost_usd))

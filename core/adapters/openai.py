@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.adapters.line import CONNECT, Call, CallError
 from core.adapters.thoughts import without_thoughts
+from core.adapters.tools import as_tool, chosen_option, speaks_of_tools
 from core.adapters.transport import Transport, retry_after
 from core.config import Provider
-from core.errors import OutsideError, Permanent, Transient
-from core.ports import ChatMessage, Completion
+from core.errors import OutsideError, Permanent, Spent, Transient
+from core.ports import ChatMessage, Choice, Completion
 
 MAX_TOKENS: Final = 500
 TEMPERATURE: Final = 0.7
@@ -30,6 +31,9 @@ _ABOUT_THE_REQUEST: Final = (
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
 """Another request may pass; any other status (no such model, no such path, a redirect) will meet all of them."""
+_ABOUT_A_PARAMETER: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
+_CALL_FAILED: Final = "tool_use_failed"
+"""The model called a function in a form that nobody can read. Source: Groq's error codes as of 2026-11."""
 _TOKENS_AT_MOST: Final = 100_000_000
 """More than any model reads; Postgres could not store the sum of many such."""
 _CODE: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -62,7 +66,7 @@ class OpenAiLlm:
         """The provider's name, as it stands in turns and metrics."""
         return self._provider.name
 
-    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float) -> Completion:
+    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float, choice: Choice | None = None) -> Completion:
         """Returns the answer within the provider's timeout and before `deadline`, whatever the server does.
 
         Raises: Transient; Permanent: `rejected` and `encoding` are about this request, any other about the provider.
@@ -72,19 +76,22 @@ class OpenAiLlm:
         messages = [{"role": entry.role, "content": entry.text} for entry in prompt]
         refused = self._dialect.refused
         while True:
-            parameters = _parameters(refused)
+            parameters = _parameters(refused, choice)
             try:
                 raw = self._post({"model": self._provider.model, "messages": messages, **parameters}, until)
             except openai.APIStatusError as error:
                 if error.code == "content_filter":
-                    return self._completion(_FILTERED, timedelta(seconds=monotonic() - started))
+                    return self._completion(_FILTERED, timedelta(seconds=monotonic() - started), None)
+                if error.code == _CALL_FAILED and choice is not None:
+                    choice = None
+                    continue
                 name = _refused_parameter(error, parameters)
                 if name is None:
                     _raise(error)
                 refused |= {name}
                 continue
             self._dialect.learn(refused)
-            return self._read(raw, timedelta(seconds=monotonic() - started))
+            return self._read(raw, timedelta(seconds=monotonic() - started), choice)
 
     def close(self) -> None:
         """Closes the kept connections."""
@@ -96,34 +103,42 @@ class OpenAiLlm:
             raise Transient("deadline")
         return post(self._client, "/chat/completions", body, timeout=timedelta(seconds=left))
 
-    def _read(self, raw: bytes, took: timedelta) -> Completion:
+    def _read(self, raw: bytes, took: timedelta, choice: Choice | None) -> Completion:
         try:
             answer = _Answer.model_validate_json(raw)
-        except ValidationError:
-            raise Transient("malformed") from None  # the error's own text would repeat the answer
-        return self._completion(answer, took)
+        except ValidationError:  # its own text would repeat the answer
+            raise Transient("malformed").having_spent(self._spent(_usage_of(raw))) from None
+        return self._completion(answer, took, choice)
 
-    def _completion(self, answer: "_Answer", took: timedelta) -> Completion:
-        choice, usage, prices = answer.choices[0], answer.usage or _Usage(), self._provider
-        if choice.finish_reason in _BROKEN_OFF:
-            raise Transient("broken_off")
-        refused = bool(choice.message.refusal) or choice.finish_reason == "content_filter"
-        cut = choice.finish_reason == "length"
-        text = "" if refused else self._spoken(choice.message.text, cut=cut)
+    def _completion(self, answer: "_Answer", took: timedelta, choice: Choice | None) -> Completion:
+        given, spent, prices = answer.choices[0], self._spent(answer.usage or _Usage()), self._provider
+        if given.finish_reason in _BROKEN_OFF:
+            raise Transient("broken_off").having_spent(spent)
+        refused = bool(given.message.refusal) or given.finish_reason == "content_filter"
+        cut = given.finish_reason == "length"
+        chosen = None if refused or choice is None else chosen_option(given.message.tool_calls, choice)
+        text = "" if refused or chosen else self._spoken(given.message.text, cut=cut)
         if not refused and not _shows(text):
-            raise Transient("empty")
-        tokens_in, tokens_out = usage.prompt_tokens or 0, usage.completion_tokens or 0
+            if chosen is None:
+                raise Transient("empty").having_spent(spent)
+            text = ""
         return Completion(
             text=text,
             cut=cut,
             refused=refused,
             provider=prices.name,
             model=answer.model if answer.model and _MODEL.fullmatch(answer.model) else prices.model,
-            tokens_in=tokens_in,
-            tokens_out=tokens_out,
-            cost_usd=(tokens_in * prices.usd_in + tokens_out * prices.usd_out) / _MILLION,
+            tokens_in=spent.tokens_in,
+            tokens_out=spent.tokens_out,
+            cost_usd=spent.cost_usd,
             took=took,
+            chosen=chosen,
         )
+
+    def _spent(self, usage: "_Usage") -> Spent:
+        tokens_in, tokens_out = usage.prompt_tokens or 0, usage.completion_tokens or 0
+        cost = (tokens_in * self._provider.usd_in + tokens_out * self._provider.usd_out) / _MILLION
+        return Spent(tokens_in=tokens_in, tokens_out=tokens_out, cost_usd=cost)
 
     def _spoken(self, text: str, *, cut: bool) -> str:
         """The answer without its thoughts.
@@ -213,7 +228,7 @@ class _Dialect:
                 self.refused |= refused
 
 
-def _parameters(refused: frozenset[str]) -> dict[str, object]:
+def _parameters(refused: frozenset[str], choice: Choice | None) -> dict[str, object]:
     """What we ask for beside the messages. Servers that know only the older `max_tokens` get that."""
     wanted: dict[str, object] = {
         "max_completion_tokens": MAX_TOKENS,
@@ -223,6 +238,8 @@ def _parameters(refused: frozenset[str]) -> dict[str, object]:
     }
     if "max_completion_tokens" in refused:
         wanted["max_tokens"] = MAX_TOKENS
+    if choice is not None:
+        wanted["tools"] = [as_tool(choice)]
     return {name: value for name, value in wanted.items() if name not in refused}
 
 
@@ -230,20 +247,21 @@ def _refused_parameter(error: openai.APIStatusError, sent: Mapping[str, object])
     """The parameter that the server complains of: in `param`, or the first that it names anywhere in its answer.
 
     Source: OpenAI docs as of 2026-11 (unsupported_parameter, unsupported_value); compatible servers answer 400 or 422
-    in shapes of their own. A prompt that is too long is no complaint about the parameter it may name.
+    in shapes of their own, OpenRouter 404 where no host of a model takes tools. A prompt that is too long is no
+    complaint about the parameter it may name.
     """
-    if (
-        error.status_code not in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
-        or error.code == "context_length_exceeded"
-    ):
+    if error.status_code not in (*_ABOUT_A_PARAMETER, HTTPStatus.NOT_FOUND) or error.code == "context_length_exceeded":
         return None
     if error.param in sent:
         return error.param
     text = error.response.text
     if "context length" in text.lower():
         return None
-    named = re.search(rf"\b({'|'.join(map(re.escape, sent))})\b", text) if sent else None
-    return named and named[0]
+    if error.status_code in _ABOUT_A_PARAMETER:
+        named = re.search(rf"\b({'|'.join(map(re.escape, sent))})\b", text) if sent else None
+        if named:
+            return named[0]
+    return "tools" if "tools" in sent and speaks_of_tools(text) else None
 
 
 def _raise(error: openai.APIStatusError) -> NoReturn:
@@ -277,6 +295,7 @@ class _Part(_Lenient):
 class _Message(_Lenient):
     content: str | list[_Part] | None = None
     refusal: str | None = None
+    tool_calls: object = None
 
     @property
     def text(self) -> str:
@@ -303,6 +322,18 @@ class _Answer(_Lenient):
     choices: list[_Choice] = Field(min_length=1)
     model: str | None = None
     usage: _Usage | None = None
+
+
+class _Bill(_Lenient):
+    usage: _Usage | None = None
+
+
+def _usage_of(raw: bytes) -> _Usage:
+    """What a body that is no completion says of its tokens, where it says so."""
+    try:
+        return _Bill.model_validate_json(raw).usage or _Usage()
+    except ValidationError:
+        return _Usage()
 
 
 _FILTERED: Final = _Answer(choices=[_Choice(message=_Message(), finish_reason="content_filter")])

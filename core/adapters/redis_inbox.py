@@ -29,7 +29,7 @@ from redis.retry import Retry
 from core.adapters.wakeups import QUEUE, REPORTS, WAKE, BrokerWakeups, Envelope
 from core.errors import ConfigurationError, Transient
 from core.model import InboundMessage, StatusReport, dump_inbound, dump_report, person_key
-from core.ports import Inbox
+from core.ports import Backlog, Inbox
 
 ALIAS_LIFE: Final = timedelta(days=30)
 DOOR_THREADS: Final = 16
@@ -171,6 +171,7 @@ class RedisInboxes:
         self._waiting = _script(client, "waiting")
         self._forget = _script(client, "forget")
         self._put_back = _script(client, "put_back")
+        self._backlog = _script(client, "backlog")
 
     def read(self, person: str, *, limit: int) -> Inbox:
         """Returns the oldest entries of that person key's inbox; removes nothing. Unknown: an empty inbox."""
@@ -186,6 +187,11 @@ class RedisInboxes:
         ms = int(older_than / timedelta(milliseconds=1))
         found: list[bytes] = _transient(lambda: self._waiting(args=[ms, limit]))
         return [person.decode() for person in found]
+
+    def backlog(self) -> Backlog:
+        """Returns how much waits, by Redis's clock."""
+        waiting, oldest_ms, reports = _transient(self._backlog)
+        return Backlog(inboxes=int(waiting), oldest=timedelta(milliseconds=int(oldest_ms)), reports=int(reports))
 
     def read_reports(self, *, limit: int) -> tuple[bytes, ...]:
         """Returns the oldest status reports; removes nothing."""

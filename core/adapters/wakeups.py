@@ -11,6 +11,8 @@ from kombu import Connection
 from kombu.pools import ProducerPool
 from prometheus_client import Counter
 
+from core.errors import Transient
+
 WAKE: Final = "sisters.wake"
 REPORTS: Final = "sisters.reports"
 SWEEP: Final = "sisters.sweep"
@@ -21,6 +23,9 @@ _PERSON: Final = "{person}"
 _ID: Final = "{id}"
 _BOUND_S: Final = 0.3
 """Of each step towards a broker of its own: after Redis has taken the message the answer must not wait much longer."""
+_LOOK_S: Final = 2.0
+"""The same for who only looks at the queue."""
+_NOT_FOUND: Final = "404"
 _REST_AFTER_FAILURE: Final = timedelta(seconds=5)
 _FAILED: Final = Counter(
     "sisters_wakeups_failed", "Wake-ups that the broker did not take; the sweep finds these inboxes"
@@ -83,6 +88,43 @@ class Envelope:
         return self._before.replace(_ID, message_id), self._after.replace(_ID, message_id)
 
 
+def _bounded(broker_url: str, bound_s: float) -> Connection:
+    """A connection whose every step is bounded; nothing is opened yet."""
+    options = {"socket_timeout": bound_s, "socket_connect_timeout": bound_s, "health_check_interval": 25}
+    if broker_url.startswith(("amqp", "pyamqp")):
+        options = {"read_timeout": bound_s, "write_timeout": bound_s}
+    return Connection(broker_url, connect_timeout=bound_s, transport_options=options)
+
+
+class QueueDepth:
+    """Asks any broker how many wake-ups wait. For one thread."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._connection = _bounded(broker_url, _LOOK_S)
+
+    def depth(self) -> int:
+        """Returns how many messages are in the queue; one that does not exist (an empty Redis list) holds none.
+
+        Raises: Transient.
+        """
+        try:
+            with self._connection.channel() as opened:
+                channel: Any = opened  # kombu's base class does not name what every channel has
+                try:
+                    return int(channel.queue_declare(queue=QUEUE, passive=True).message_count)
+                except self._connection.channel_errors as error:
+                    if str(getattr(error, "reply_code", "")) == _NOT_FOUND:  # kombu's own has it as a text
+                        return 0
+                    raise
+        except Exception as error:  # noqa: BLE001 - transports raise their own kinds
+            self._connection.close()
+            raise Transient("broker", code=type(error).__name__) from None
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._connection.release()
+
+
 class BrokerWakeups:
     """Wake-ups through a broker that is not the inboxes' Redis. They are best effort: the sweep sees every inbox.
 
@@ -91,11 +133,7 @@ class BrokerWakeups:
 
     def __init__(self, broker_url: str, *, limit: int) -> None:
         """`limit` is how many threads may publish at once. Nothing is opened before the first wake-up."""
-        options = {"socket_timeout": _BOUND_S, "socket_connect_timeout": _BOUND_S, "health_check_interval": 25}
-        if broker_url.startswith(("amqp", "pyamqp")):
-            options = {"read_timeout": _BOUND_S, "write_timeout": _BOUND_S}
-        connection = Connection(broker_url, connect_timeout=_BOUND_S, transport_options=options)
-        self._connections = connection.Pool(limit)
+        self._connections = _bounded(broker_url, _BOUND_S).Pool(limit)
         self._pool = ProducerPool(connections=self._connections, limit=limit)
         self._rest_until = 0.0
 

@@ -16,7 +16,7 @@ from core.routing.patterns import CLAUSE, GAP, any_of, compiled
 from core.routing.phrases import Address, Phrases
 from core.routing.spotting import Spotter
 from core.routing.staying import Ruling, Talk, decide, settle
-from core.routing.text import READ_AT_MOST, fold, is_unspaced
+from core.routing.text import READ_AT_MOST, fold, is_unspaced, length
 from core.routing.words import Vocabulary, Words
 
 _REFUSED_CONFIDENCE: Final = 0.5
@@ -116,6 +116,7 @@ class Router:
             begins=begins,
             memory=memory,
             idle=idle,
+            length=length(folded),
             asks=held and ("?" in folded or self._asks.search(folded) is not None),
             change=self._changes.first(folded) if held else None,
         )

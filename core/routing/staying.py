@@ -1,5 +1,6 @@
 """Whether a running conversation is left for somebody else: a rule over what the tiers said so far, no more."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,6 +20,8 @@ class Talk:
     """Id of who answers when nobody is talking and no topic is seen."""
     memory: Memory
     idle: timedelta
+    length: float
+    """Words in the message."""
     asks: bool
     """Whether the message is a question or a request."""
     change: str | None
@@ -45,8 +48,8 @@ def bar(talk: Talk, thresholds: Thresholds) -> float:
 def decide(opinions: Sequence[Opinion], talk: Talk, thresholds: Thresholds) -> Ruling | None:
     """Returns the decision as soon as the tiers asked so far are clear enough, None to ask the next one.
 
-    The last opinion speaks; those of the tiers before, none of them enough by itself, add to it where they mean the
-    same one: what they leave in doubt is multiplied.
+    The last opinion speaks. Those of the tiers before, none of them enough by itself, add to it where they mean the
+    same one; a running conversation is left only when all of that is clear enough.
     """
     last = opinions[-1]
     chosen = last.characters[0]
@@ -57,7 +60,7 @@ def decide(opinions: Sequence[Opinion], talk: Talk, thresholds: Thresholds) -> R
         return None
     if talk.current is None or chosen == talk.current:
         return Ruling(opinion=_joined(agreeing, together, ""))
-    needed, strength = bar(talk, thresholds), _together(agreeing, against=talk.current)
+    needed, strength = bar(talk, thresholds), _strength(chosen, opinions, talk, thresholds)
     if strength >= needed:
         clear = f"{strength:.2f}, {needed:.2f} needed"
         change = f', "{talk.change}" announces a change' if talk.change else ""
@@ -86,13 +89,12 @@ def _sign(opinions: Sequence[Opinion], talk: Talk, thresholds: Thresholds) -> Op
     if talk.current is None:
         return None
     meant = dict.fromkeys(each.characters[0] for each in opinions)
-    weighed = {
-        who: _together([each for each in opinions if each.characters[0] == who], against=talk.current) for who in meant
-    }
+    weighed = {who: _strength(who, opinions, talk, thresholds) for who in meant if who != talk.current}
     if not weighed:
         return None
     who = max(weighed, key=lambda each: weighed[each])
-    if who == talk.current or weighed[who] < thresholds.hint_at:
+    own = max((each.confidence for each in opinions if each.characters[0] == talk.current), default=0.0)
+    if weighed[who] < max(thresholds.hint_at, own):
         return None
     strongest = max((each for each in opinions if each.characters[0] == who), key=lambda each: each.confidence)
     return replace(strongest, confidence=weighed[who])
@@ -114,12 +116,26 @@ def _stays(opinions: Sequence[Opinion], talk: Talk) -> Opinion:
     )
 
 
-def _together(opinions: Sequence[Opinion], *, against: str | None = None) -> float:
+def _together(opinions: Sequence[Opinion]) -> float:
     """How sure tiers that mean the same one are together: what each of them leaves in doubt is multiplied."""
-    doubt = 1.0
-    for each in opinions:
-        doubt *= 1 - (_against(each, against) if against else each.confidence)
-    return round(1 - doubt, 3)
+    return round(1 - math.prod(1 - each.confidence for each in opinions), 3)
+
+
+def _strength(who: str, opinions: Sequence[Opinion], talk: Talk, thresholds: Thresholds) -> float:
+    """How clearly the tiers that mean `who` speak against whoever is talking, less what speaks for her.
+
+    The tiers of likeness know the cast's words too and judge each message by itself: where there are words, likeness
+    adds nothing that tells a stray one from a change of subject, and where there are none, a short message ("and how
+    much does it cost?") goes on with what was said before, whatever it sounds like.
+    """
+    current = talk.current or ""
+    meant = [each for each in opinions if each.characters[0] == who]
+    own = max((each.confidence for each in opinions if each.characters[0] == current), default=0.0)
+    words = [_against(each, current) for each in meant if each.tier == "words"]
+    if words:
+        return round(max(words) * (1 - own), 3)
+    share = min(1.0, talk.length / thresholds.full_length_words)
+    return round(max(_against(each, current) for each in meant) * share * (1 - own), 3)
 
 
 def _against(opinion: Opinion, other: str) -> float:

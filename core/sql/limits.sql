@@ -36,6 +36,7 @@ SELECT
      ORDER BY m.id DESC OFFSET greatest(%(messages_per_minute)s - 1, 0) LIMIT 1) AS messages_used_up,
     (SELECT t.finished_at > now() - interval '1 day' FROM turns t
      WHERE t.conversation_id = %(conversation_id)s AND t.id <> %(turn_id)s AND t.tokens_out > 0
+       AND t.outcome <> 'failed'  -- that took tokens too, and gave the person nothing
        AND %(turns_per_day)s > 0
      ORDER BY t.id DESC OFFSET greatest(%(turns_per_day)s - 1, 0) LIMIT 1) AS turns_used_up,
     CASE WHEN %(tokens_per_day)s > 0 THEN
@@ -44,5 +45,7 @@ SELECT
         AS tokens_used_up;
 
 -- name: spent_today
-SELECT coalesce(sum(cost_usd), 0) FROM turns
-WHERE finished_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
+-- Open turns too: one that waits for another attempt has paid for the ones before.
+SELECT (SELECT coalesce(sum(cost_usd), 0) FROM turns
+        WHERE finished_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC')
+     + (SELECT coalesce(sum(cost_usd), 0) FROM turns WHERE finished_at IS NULL);

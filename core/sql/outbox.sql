@@ -101,11 +101,11 @@ WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state = 'unknown';
 WITH failed AS (
     UPDATE deliveries SET state = 'failed', error_code = %(code)s, worker_id = NULL
     WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state IN ('sending', 'unknown', 'waiting')
-    RETURNING turn_id, piece
+    RETURNING turn_id, reply, piece
 )
 UPDATE deliveries d SET state = 'cancelled'
 FROM failed
-WHERE d.turn_id = failed.turn_id AND d.piece > failed.piece AND d.state = 'waiting';
+WHERE d.turn_id = failed.turn_id AND d.reply = failed.reply AND d.piece > failed.piece AND d.state = 'waiting';
 
 -- name: silence_conversation
 UPDATE conversations SET silenced_at = coalesce(silenced_at, now()), updated_at = now() WHERE id = %(conversation_id)s;
@@ -138,7 +138,8 @@ WHERE id = %(delivery_id)s;
 -- name: cancel_rest
 UPDATE deliveries d SET state = 'cancelled'
 FROM deliveries f
-WHERE f.id = %(delivery_id)s AND d.turn_id = f.turn_id AND d.piece > f.piece AND d.state = 'waiting';
+WHERE f.id = %(delivery_id)s AND d.turn_id = f.turn_id AND d.reply = f.reply AND d.piece > f.piece
+  AND d.state = 'waiting';
 
 -- name: hold_followers
 -- So that none is claimed while we decide whether the one before them goes once more: a claim that waits for this row
@@ -160,7 +161,8 @@ SELECT now() - d.created_at AS age,
            SELECT FROM deliveries l
            WHERE l.conversation_id = d.conversation_id AND l.id > d.id AND l.state IN ('sending', 'unknown', 'accepted'))
        OR EXISTS (
-           SELECT FROM deliveries e WHERE e.turn_id = d.turn_id AND e.piece < d.piece AND e.state = 'failed')
+           SELECT FROM deliveries e
+           WHERE e.turn_id = d.turn_id AND e.reply = d.reply AND e.piece < d.piece AND e.state = 'failed')
            AS overtaken,
        d.provider_id IS NULL AND d.resent_unseen > 0 AND d.state IN ('sending', 'unknown') AS other_in_flight
 FROM deliveries d

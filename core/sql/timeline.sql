@@ -31,7 +31,10 @@ WITH heard AS (
 ), former AS (
     SELECT f.* FROM former_ids f JOIN sent ON sent.id = f.delivery_id
 ), said AS (
-    SELECT text FROM messages WHERE turn_id = %(turn_id)s AND direction = 'out' LIMIT 1
+    -- Of several replies each one's; `who` only then: a single one's is the turn's character.
+    SELECT string_agg(text, E'\n\n' ORDER BY id) AS text,
+           CASE WHEN count(*) > 1 THEN jsonb_agg(character ORDER BY id) END AS who
+    FROM messages WHERE turn_id = %(turn_id)s AND direction = 'out'
 ), events (at, place, event, about, facts) AS (
     SELECT received_at, 0, 'received', false, jsonb_build_object(
         'message', id, 'sid', provider_id, 'late', late, 'command', command, 'attachments', attachments IS NOT NULL,
@@ -48,7 +51,8 @@ WITH heard AS (
     UNION ALL
     SELECT claimed_at, 4, 'routed', true, jsonb_build_object(
         'turn', id, 'character', decision ->> 'character', 'tier', decision ->> 'tier',
-        'confidence', decision -> 'confidence', 'why', decision ->> 'why')
+        'confidence', decision -> 'confidence', 'why', decision ->> 'why',
+        'took_over_from', decision ->> 'took_over_from')
     FROM turn WHERE decision IS NOT NULL
     UNION ALL
     SELECT greatest(claimed_at, finished_at - llm_ms * interval '1 millisecond'), 5, 'asked', true, jsonb_build_object(
@@ -58,7 +62,7 @@ WITH heard AS (
     UNION ALL
     SELECT finished_at, 6, CASE outcome WHEN 'answered' THEN 'replied' ELSE outcome END, false, jsonb_build_object(
         'turn', id, 'reason', reason, 'character', character, 'tokens_out', tokens_out, 'cost_usd', cost_usd::text,
-        'cut', cut, 'text', CASE WHEN %(texts)s THEN (SELECT text FROM said) END)
+        'cut', cut, 'characters', (SELECT who FROM said), 'text', CASE WHEN %(texts)s THEN (SELECT text FROM said) END)
     FROM turn WHERE finished_at IS NOT NULL
     UNION ALL
     SELECT t.finished_at, 7, 'merged', false, jsonb_build_object('message', h.id, 'into', h.newest)
@@ -90,7 +94,8 @@ WITH heard AS (
         WHERE r.channel = s.channel AND r.provider_id = s.provider_id AND r.status = ANY(%(failures)s::text[]))
     UNION ALL
     SELECT greatest(created_at, (
-            SELECT max(greatest(f.claimed_at, f.reported_at)) FROM sent f WHERE f.state = 'failed' AND f.piece < s.piece)),
+            SELECT max(greatest(f.claimed_at, f.reported_at)) FROM sent f
+            WHERE f.state = 'failed' AND f.reply = s.reply AND f.piece < s.piece)),
         14, 'cancelled', true, jsonb_build_object('delivery', id)
     FROM sent s WHERE state = 'cancelled'
     UNION ALL

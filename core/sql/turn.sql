@@ -66,6 +66,13 @@ WHERE m.conversation_id = %(conversation_id)s AND m.turn_id <> %(turn_id)s AND t
 ORDER BY m.id DESC
 LIMIT %(limit)s;
 
+-- name: last_decision
+-- Why whoever is talking answered last.
+SELECT decision FROM turns
+WHERE conversation_id = %(conversation_id)s AND id < %(turn_id)s AND decision IS NOT NULL
+ORDER BY id DESC
+LIMIT 1;
+
 -- name: lock_conversation
 -- Intake locks the same row: who comes second sees what the first wrote.
 SELECT id FROM conversations WHERE id = %(conversation_id)s FOR UPDATE;
@@ -101,13 +108,14 @@ WHERE id = %(turn_id)s;
 UPDATE messages SET character = %(character)s WHERE turn_id = %(turn_id)s AND direction = 'in';
 
 -- name: store_reply
--- The reply as it was said, and its pieces as they are to be sent.
+-- One reply as it was said, and its pieces as they are to be sent, after those of the turn's replies before it.
 WITH said AS (
     INSERT INTO messages (conversation_id, turn_id, direction, channel, character, text, received_at)
     VALUES (%(conversation_id)s, %(turn_id)s, 'out', %(channel)s, %(character)s, %(text)s, now())
 )
-INSERT INTO deliveries (conversation_id, turn_id, piece, channel, sender, recipient, body)
-SELECT %(conversation_id)s, %(turn_id)s, p.piece, %(channel)s, %(sender)s, %(recipient)s, p.body
+INSERT INTO deliveries (conversation_id, turn_id, reply, piece, channel, sender, recipient, body)
+SELECT %(conversation_id)s, %(turn_id)s, %(reply)s, %(first_piece)s + p.piece - 1, %(channel)s, %(sender)s,
+       %(recipient)s, p.body
 FROM unnest(%(bodies)s::text[]) WITH ORDINALITY AS p (body, piece)
 ORDER BY p.piece;
 
@@ -126,9 +134,10 @@ SET character = coalesce(%(character)s, character),
 WHERE id = %(conversation_id)s;
 
 -- name: postpone_turn
--- Gives the turn back until its next attempt. Fenced.
+-- Gives the turn back until its next attempt; what this one asked was paid for. Fenced.
 UPDATE turns
-SET worker_id = NULL, failures = failures + 1, reason = %(reason)s, next_attempt_at = now() + %(wait)s::interval
+SET worker_id = NULL, failures = failures + 1, reason = %(reason)s, next_attempt_at = now() + %(wait)s::interval,
+    tokens_in = tokens_in + %(tokens_in)s, tokens_out = tokens_out + %(tokens_out)s, cost_usd = cost_usd + %(cost_usd)s
 WHERE id = %(turn_id)s AND worker_id = %(worker_id)s AND claims = %(fence)s AND finished_at IS NULL;
 
 -- name: hand_back

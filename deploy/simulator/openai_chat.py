@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.simulator.faults import Faults
 from deploy.simulator.openai_api import invalid, request_id, tokens_in
+from deploy.simulator.openai_tools import Tool, call
 from deploy.simulator.persona import compose
 from deploy.simulator.state import new_sid
 from deploy.simulator.wire import Answer, json_answer
@@ -57,6 +58,8 @@ class ChatRequest(BaseModel):
     n: int | None = Field(default=None, ge=1, le=8)
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: str | dict[str, Any] | None = None
 
 
 class Chat:
@@ -87,13 +90,13 @@ class Chat:
         """The 400 for a parameter that this model does not take.
 
         Source: OpenAI docs on reasoning models as of 2026-11: they take `max_completion_tokens` only, and sampling
-        parameters only with reasoning effort none; older models know no effort.
+        parameters and function tools only with reasoning effort none; older models know no effort.
         """
         given = asked.model_fields_set | set(asked.model_extra or ())
         faults = self._faults.document.llm
         if _REASONING.match(asked.model):
             parameters = {"max_tokens", *faults.unsupported_parameter}
-            values = {*faults.unsupported_value, *(() if asked.reasoning_effort == "none" else _SAMPLING)}
+            values = {*faults.unsupported_value, *(() if asked.reasoning_effort == "none" else (*_SAMPLING, "tools"))}
         else:
             parameters, values = {"reasoning_effort", *faults.unsupported_parameter}, {*faults.unsupported_value}
         for name in sorted(given & parameters):
@@ -106,23 +109,28 @@ class Chat:
         return None
 
     def _answer(self, asked: ChatRequest, fault: str) -> Answer:
-        # Tool calls get their place here: a deterministic choice out of `tools` would go instead of `compose`.
         system = "\n".join(m.plain() for m in asked.messages if m.role in {"system", "developer"})
-        text, finish = compose(system, _last_words(asked.messages), fault), "stop"
+        texts = _last_words(asked.messages)
+        text, finish = compose(system, texts, fault), "stop"
         refusal: str | None = None
+        called = None if fault else call(asked.tools or (), asked.tool_choice, texts)
         if fault == "refusal":
             text, refusal = "", "I'm sorry, I can't help with that. (simulated)"
         elif fault == "content_filter":
             text, finish = "", "content_filter"
+        elif called:
+            text, finish = "", "tool_calls"
         limit = asked.max_completion_tokens or asked.max_tokens
         if limit and tokens_in(text) > limit:
             text, finish = _shorten(text, limit), "length"
-        message = {"role": "assistant", "content": None if refusal else text, "refusal": refusal}
+        message: dict[str, Any] = {"role": "assistant", "content": None if refusal or called else text}
+        message |= {"refusal": refusal, **({"tool_calls": [called]} if called else {})}
         choices = [
             {"index": i, "message": message, "logprobs": None, "finish_reason": finish} for i in range(asked.n or 1)
         ]
         prompt = sum(tokens_in(m.plain()) + _TOKENS_PER_MESSAGE for m in asked.messages)
-        completion = tokens_in(text or refusal or "") * len(choices)
+        prompt += sum(tokens_in(tool.model_dump_json()) for tool in asked.tools or ())
+        completion = tokens_in(called["function"]["arguments"] if called else text or refusal or "") * len(choices)
         usage = {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
@@ -172,6 +180,7 @@ def _as_stream(frame: dict[str, Any], choices: list[dict[str, Any]], usage: dict
         message = choice["message"]
         deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
         deltas += [{"content": piece} for piece in re.findall(r"(?:\S+\s*){1,4}|\s+", message["content"] or "")]
+        deltas += [{"tool_calls": [{"index": i, **each}]} for i, each in enumerate(message.get("tool_calls", ()))]
         if message["refusal"]:
             deltas.append({"refusal": message["refusal"]})
         events += [{"index": choice["index"], "delta": d, "logprobs": None, "finish_reason": None} for d in deltas]

@@ -14,6 +14,14 @@ QUOTED_CHARACTERS: Final = 80
 QUOTED_MESSAGES: Final = 5
 
 _NAME: Final = re.compile(r"\bYou are ([^,.\n]{1,60}?)(?:, one of|[,.\n]|$)")
+_TAKES_OVER: Final = re.compile(r"\bYou take over from ([^.\n]{1,60}?) with this answer\b")
+_TOGETHER: Final = re.compile(r"\bfor several of you: [^.\n]{1,200} answer\b")
+_HEARD: Final = re.compile(r"^([^.\n]{1,200}?) ha(?:s|ve) answered already\b", re.MULTILINE)
+_TAKING_OVER: Final = (
+    "{name} here, {other} let me have this one:",
+    "I step in where {other} left off, it is {name}.",
+    "From {other} to me, {name}, and gladly.",
+)
 _OPENINGS: Final = (
     "I am glad you wrote.",
     "How nice to hear from you!",
@@ -49,7 +57,13 @@ def compose(system: str, texts: Sequence[str], fault: str = "") -> str:
     draw = zlib.crc32("\x00".join([name, *texts]).encode("utf-8", errors="replace"))
     opening, closing = _OPENINGS[draw % len(_OPENINGS)], _CLOSINGS[draw // 7 % len(_CLOSINGS)]
     taken_up = f"You wrote {_list(texts)}." if texts else "You did not write anything yet."
+    before = _TAKES_OVER.search(system)
+    if before:
+        opening = f"{_TAKING_OVER[draw % len(_TAKING_OVER)].format(name=name, other=before[1])} {opening}"
     parts = [f"{opening} {taken_up}", f"This is {name}, all ears. {closing}"]
+    if _TOGETHER.search(system):
+        heard = _HEARD.search(system)
+        parts = [f"{name} in short{f', after {heard[1]}' if heard else ''}: {taken_up} {closing}"]
     if any(UNSAFE_REQUEST in text for text in texts):
         parts.append(UNSAFE_ANSWER)
     match fault:

@@ -17,7 +17,9 @@ import click
 from deploy.local.stack import ROOT
 
 COPIED: Final = ("core", "webhook", "worker", "deploy", "prompts", "tests")
-RUN_AT_MOST_S: Final = 400
+RUN_AT_MOST_S: Final = 600
+RATE: Final = 0.25
+"""Of outside calls that go wrong: more than usual, so that a short run meets everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +72,6 @@ BREAKAGES: Final = (
         ],
     ),
     Breakage(
-        # Without the clock a worker that stood still sends what another has sent meanwhile. The third of a second
-        # stands for a busy machine: else a freeze would have to meet a gap of a millisecond.
-        name="no clock before a send",
-        edits=[
-            Edit(
-                path="core/outbox.py",
-                old="            if time.monotonic() - asked > CLAIM_GOOD_FOR.total_seconds():\n",
-                new="            time.sleep(0.3)\n            if asked < 0:\n",
-            )
-        ],
-    ),
-    Breakage(
         name="order left to the tasks",
         edits=[
             Edit(
@@ -126,10 +116,15 @@ def main(*, only: Sequence[str], seed: int) -> None:
     click.echo(f"{'broken':<30}  {'as wanted':<9}  {'took':>5}  noticed by")
     for breakage in chosen:
         began = time.monotonic()
-        code, counts = _run(breakage, seed)
+        try:
+            code, counts = _run(breakage, seed)
+        except (click.ClickException, subprocess.TimeoutExpired) as error:
+            bad = True
+            click.echo(f"{breakage.name:<30}  {'NOT RUN':<9}         {error}")
+            continue
         breaks = bool(breakage.edits or breakage.by_hand)
         noticed = list(_noticed(counts))
-        as_wanted = (code == 1 and bool(noticed)) if breaks else code == 0
+        as_wanted = not counts["good"] and bool(noticed) and code == 1 if breaks else counts["good"]
         bad = bad or not as_wanted
         took = f"{time.monotonic() - began:.0f} s"
         click.echo(f"{breakage.name:<30}  {'yes' if as_wanted else 'NO':<9}  {took:>5}  {', '.join(noticed) or '-'}")
@@ -144,7 +139,8 @@ def _run(breakage: Breakage, seed: int) -> tuple[int, Mapping[str, Any]]:
             shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
         for edit in breakage.edits:
             _apply(tree, edit)
-        command = [sys.executable, "-m", "tests.chaos", "--small", "--seed", str(seed), "--counts", str(counts)]
+        command = [sys.executable, "-m", "tests.chaos", "--small", "--rate", str(RATE), "--seed", str(seed)]
+        command += ["--counts", str(counts)]
         if breakage.by_hand:
             command += ["--by-hand", breakage.by_hand]
         done = subprocess.run(
@@ -176,7 +172,7 @@ def _noticed(counts: Mapping[str, Any]) -> Sequence[str]:
     found = [f"{side}: {number} {name}" for side, each in sides.items() for name, number in each.items() if number]
     if not counts["settled"]:
         found.append("not settled")
-    return [*found, *(f"FAILED {text[:60]}" for text in counts["failed"])]
+    return [*found, *(text.partition(":")[0] + " failed" for text in counts["failed"])]
 
 
 if __name__ == "__main__":

@@ -68,12 +68,12 @@ LONG = Size(
     cuts=2,
 )
 SMALL = Size(
-    messages=400,
-    people=40,
-    over_s=25,
-    kills=4,
+    messages=600,
+    people=60,
+    over_s=45,
+    kills=3,
     restarts=0,
-    freezes_s=(12, 12, 12, 23, 23),
+    freezes_s=(11, 11, 24),
     redis_away_s=0,
     postgres_away_s=0,
     beat_away_s=0,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core.cast_files import WHY_KEYS
 from core.characters import Cast, load_cast, normalise, required_texts
 from core.errors import ConfigurationError
 
@@ -446,3 +447,27 @@ def test_normalised_text_holds_words_alone():
     assert normalise("  ¿Ｑué… TAL?\u200b 🙂 ") == "qué tal"
     assert normalise("👩‍👩‍👧 1️⃣") == "1"
     assert normalise("यह क्या है?") == "यह क्या है"
+
+
+WHY = "\n".join(f'{key} = "{key}"' for key in WHY_KEYS)
+QUESTIONS = 'help = ["help"]\nwhy = ["why you", "why not {name}", "{name}呢"]'
+
+
+def test_a_phrase_about_a_name_is_understood_with_every_name(prompts: Path):
+    write(prompts, "texts/en.toml", ENGLISH.replace('help = ["help"]', QUESTIONS) + f"\n{WHY}\n")
+    cast = load_cast(prompts)
+    for text in ("why you?", "Why not ANA?", "why not ベア", "ana呢", "Ana 呢？"):
+        assert cast.command(text) == "why", text
+    assert cast.command("why not {name}") is None
+    assert cast.command_languages["why you"] == ("en",)
+
+
+def test_a_cast_that_understands_the_question_why_needs_its_answers(prompts: Path):
+    replaces("texts/de.toml", 'stop = ["stop", "stopp"]', 'why = ["warum du"]')(prompts)
+    assert problems(prompts) == [
+        f"prompts/texts/en.toml: texts.{key}: missing key (every language falls back to this file)" for key in WHY_KEYS
+    ]
+
+
+def test_a_cast_may_do_without_the_question_why(prompts: Path):
+    assert load_cast(prompts).command("why you") is None

@@ -89,6 +89,18 @@ def test_a_batch_answers_line_by_line_and_says_at_the_end_that_one_could_not_be_
     assert done.returncode == 1
 
 
+def test_a_line_that_is_no_utf_8_is_one_unreadable_line_whatever_the_terminal() -> None:
+    lines = b'{"text": "\xff"}\n' + '{"text": "おすすめの小説は?"}\n'.encode()
+    environment = {"PATH": os.environ["PATH"], "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [SISTERS, "route", "--batch"], input=lines, env=environment, capture_output=True, timeout=60, check=False
+    )
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert "error" in first
+    assert second["evidence"] == ['"小説" ~ yuri +5']
+    assert done.returncode == 1
+
+
 def test_migrate_says_what_it_did(empty_database_url: str) -> None:
     first = sisters("migrate", environment={"DATABASE_URL": empty_database_url})
     assert (first.returncode, "0001_" in first.stdout) == (0, True)

@@ -9,6 +9,7 @@ import pytest
 
 from core.build_worker import send_every
 from core.config import SANDBOX_NUMBER, LimitSettings, TwilioSettings
+from core.errors import Permanent, Spent, Transient
 from core.limits import SPENT_IS_GOOD_FOR, Limits
 from core.outbox import PAIR_EVERY
 from tests.fakes import Bot, completion
@@ -130,4 +131,47 @@ def test_the_days_budget_holds_for_all_together(database_url: str, redis_url: st
     bot.change("UPDATE turns SET finished_at = finished_at - interval '1 day'")
     fresh = Limits(store=bot.store, settings=LimitSettings.model_validate({"BUDGET_USD_PER_DAY": 0.5}))
     assert fresh.reached(conversation_id=0, turn_id=0) == ""
+    bot.close()
+
+
+PAID = Spent(tokens_in=10, tokens_out=2, cost_usd=Decimal("0.3"))
+USED = "SELECT tokens_in, tokens_out, cost_usd FROM turns ORDER BY id"
+
+
+def test_answers_that_are_worth_nothing_are_counted_into_the_turn_and_the_day(
+    database_url: str, redis_url: str
+) -> None:
+    bot = Bot(database_url, redis_url)
+    budget = LimitSettings.model_validate({"BUDGET_USD_PER_DAY": 0.5})
+    bot.llm.answers = [Transient("empty").having_spent(PAID), Transient("malformed").having_spent(PAID)]
+    bot.say("hello")
+    for times in (1, 2):
+        (turn,) = bot.rows(USED)
+        assert turn == {"tokens_in": 10 * times, "tokens_out": 2 * times, "cost_usd": Decimal("0.3") * times}
+        fresh = Limits(store=bot.store, settings=budget)
+        assert fresh.reached(conversation_id=0, turn_id=0) == ("" if times == 1 else "budget")
+        bot.change("UPDATE turns SET next_attempt_at = now()")
+        for held in bot.turns.claim(1):
+            bot.turns.run(held)
+    (turn,) = bot.rows(USED)
+    assert turn["cost_usd"] == Decimal("0.601")  # the answer in the end, too
+    bot.close()
+
+
+def test_an_answer_of_which_nothing_is_left_is_paid_for_too(bot: Bot) -> None:
+    bot.llm.answers = [completion("\0", cost_usd=Decimal("0.3"))]
+    bot.say("hello")
+    assert bot.rows("SELECT reason, cost_usd FROM turns") == [{"reason": "empty", "cost_usd": Decimal("0.3")}]
+
+
+def test_a_turn_that_ends_in_a_notice_keeps_its_cost_but_is_none_of_the_persons_turns(
+    database_url: str, redis_url: str
+) -> None:
+    bot = Bot(database_url, redis_url, PERSON_TURNS_PER_DAY=1)
+    bot.llm.answers = [Permanent("auth").having_spent(PAID)]
+    bot.say("hello")
+    assert bot.rows(TURNS)[0]["outcome"] == "failed"
+    assert bot.rows(USED)[0]["cost_usd"] == Decimal("0.3")
+    bot.say("hello?")
+    assert bot.rows(TURNS)[1]["outcome"] == "answered"
     bot.close()

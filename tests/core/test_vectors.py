@@ -41,7 +41,7 @@ def embedder(simulated: Simulated) -> Generator[Embedder]:
 def prompts(tmp_path: Path) -> PromptSettings:
     directory = small_cast(tmp_path / "prompts")
     write(directory, "routing.toml", "[likeness]\nsure_at = 0.45\nembeddings_share = 0.9\nwords_lead = 100\n")
-    return PromptSettings(directory=directory)
+    return PromptSettings.model_validate({"PROMPTS_DIR": directory})
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def environment(prompts: PromptSettings, simulated: Simulated) -> dict[str, str]
 
 
 def asked_at(simulated: Simulated) -> EmbeddingSettings:
-    return EmbeddingSettings(base_url=f"{simulated.url}/v1", api_key="k")
+    return EmbeddingSettings.model_validate({"EMBEDDINGS_BASE_URL": f"{simulated.url}/v1", "EMBEDDINGS_API_KEY": "k"})
 
 
 def test_each_text_gets_its_vector_in_order(embedder: Embedder):

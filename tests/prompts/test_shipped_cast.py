@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from core.cast_files import WHY_KEYS, WHY_PLACEHOLDERS
 from core.characters import Cast, Character, load_cast, required_texts
 
 ROOT = Path(__file__).parents[2]
 PROMPTS = ROOT / "prompts"
 LANGUAGES = ("en", "es", "pt", "de", "zh-Hans", "zh-Hant", "ja", "id", "hi-Latn")
-VOICE = ("refusal", "failure", "unsupported", "empty", "budget")
+VOICE = ("refusal", "failure", "unsupported", "empty", "budget", "why_lead")
 OTHER_FOLDERS = {"tests", "build", "dist", "node_modules"}
 
 CAST: Cast = load_cast(PROMPTS)
@@ -29,6 +30,17 @@ def test_the_languages_are_the_promised_ones():
 def test_every_shared_text_exists_in_every_language(language: str):
     for key in required_texts():
         assert language in CAST.texts[key], key
+
+
+@each_language
+def test_the_reasons_are_told_in_every_language_and_each_by_its_own_words(language: str):
+    texts = [CAST.texts[key][language] for key in WHY_KEYS]
+    assert len(set(texts)) == len(WHY_KEYS)
+    for key, places in WHY_PLACEHOLDERS.items():
+        assert all(place in CAST.texts[key][language] for place in places), key
+    assert (
+        sum(language in tags and CAST.command_words[word] == "why" for word, tags in CAST.command_languages.items()) > 9
+    )
 
 
 @each_language

@@ -10,8 +10,8 @@ from prometheus_client import REGISTRY
 
 from core.adapters.breaker import FAILURES, PAUSE, TRIAL_LOOK
 from core.adapters.failover import FAIR, Failover
-from core.errors import OutsideError, Permanent, Transient
-from core.ports import ChatMessage, Completion
+from core.errors import OutsideError, Permanent, Spent, Transient
+from core.ports import ChatMessage, Choice, Completion
 from tests.core.logged import logged
 from tests.fakes import completion
 
@@ -39,11 +39,13 @@ class FakeProvider:
     asked: int = 0
     closed: bool = False
     refuses: bool = False
+    wished: list[Choice | None] = field(default_factory=list["Choice | None"])
     meanwhile: Callable[[], None] = lambda: None
 
-    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float) -> Completion:
+    def complete(self, prompt: Sequence[ChatMessage], *, deadline: float, choice: Choice | None = None) -> Completion:
         assert prompt is PROMPT
         self.asked += 1
+        self.wished.append(choice)
         self.meanwhile()
         self.clock.now = min(self.clock.now + self.takes_s, max(deadline, self.clock.now))
         outcome = self.outcomes.pop(0) if self.outcomes else self.always
@@ -284,3 +286,33 @@ def test_no_text_is_logged() -> None:
         Scene(SERVER, AUTH).fails()
     assert [line["event"] for line in lines.told()] == ["llm_failed", "llm_failed", "llm_provider_pauses"]
     assert SECRET not in lines.getvalue()
+
+
+def test_every_provider_is_told_what_may_be_chosen() -> None:
+    scene = Scene(Transient("server"), None)
+    choice = Choice(name="hand_over", description="", argument="to", options={"ana": "Ana"})
+    scene.failover.complete(PROMPT, deadline=scene.clock.now + 1, choice=choice)
+    assert [provider.wished for provider in scene.providers] == [[choice], [choice]]
+
+
+PAID = Spent(tokens_in=100, tokens_out=7, cost_usd=Decimal("0.02"))
+
+
+def test_an_answer_costs_what_the_worthless_ones_before_it_did_as_well() -> None:
+    scene = Scene(Transient("empty").having_spent(PAID), None)
+    before = sample("sisters_llm_tokens_total", provider="first", direction="in")
+    answered = scene.failover.complete(PROMPT, deadline=scene.clock.now + 60)
+    assert answered.spent == PAID + completion().spent
+    assert sample("sisters_llm_tokens_total", provider="first", direction="in") == before + 100
+
+
+@pytest.mark.parametrize("second", [Transient("malformed"), Permanent("auth")])
+def test_failures_of_all_providers_cost_what_each_of_them_did(second: OutsideError) -> None:
+    scene = Scene(Permanent("rejected").having_spent(PAID), second.having_spent(PAID))
+    assert scene.fails().spent == PAID + PAID
+
+
+def test_a_provider_that_is_left_alone_costs_nothing_more() -> None:
+    scene = Scene(Permanent("auth").having_spent(PAID))
+    assert scene.fails().spent == PAID
+    assert scene.fails().spent == Spent()

@@ -13,7 +13,7 @@ import pytest
 from core.adapters.moderation import NoModerator, OpenAiModerator
 from core.adapters.openai import OpenAiLlm
 from core.config import Provider
-from core.errors import OutsideError, Permanent, Transient
+from core.errors import OutsideError, Permanent, Spent, Transient
 from core.ports import ChatMessage, Completion
 from tests.core.adapters.scripted import ScriptedServer, Seen, Step, closed_port, cut, hang, reply, trickle
 
@@ -189,6 +189,21 @@ def test_an_answer_without_usage_counts_no_tokens(usage: Any) -> None:
 def test_a_body_that_makes_no_sense_is_malformed_and_worth_another_try(body: bytes) -> None:
     with llm(reply(200, body)) as (adapter, _), pytest.raises(Transient, match=r"^malformed$"):
         ask(adapter)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (answer(""), "empty"),
+        (answer("half an", finish="error"), "broken_off"),
+        (answer(choices=[]), "malformed"),
+        (answer(17), "malformed"),
+    ],
+)
+def test_an_answer_that_is_worth_nothing_says_what_it_cost(body: dict[str, Any], reason: str) -> None:
+    with llm(reply(200, body)) as (adapter, _), pytest.raises(Transient, match=f"^{reason}$") as raised:
+        ask(adapter)
+    assert raised.value.spent == Spent(tokens_in=1000, tokens_out=200, cost_usd=Decimal("0.0002"))
 
 
 def test_a_text_that_cannot_be_encoded_is_permanent_and_never_asked() -> None:

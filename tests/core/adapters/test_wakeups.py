@@ -14,7 +14,7 @@ import pytest
 from kombu import Connection
 
 from core.adapters.redis_inbox import door, inboxes, person_key
-from core.adapters.wakeups import WAKE, BrokerWakeups
+from core.adapters.wakeups import WAKE, BrokerWakeups, QueueDepth
 from core.model import InboundMessage, StatusReport
 from deploy.local.child import free_port
 from deploy.local.redis import Redis
@@ -140,6 +140,19 @@ def test_a_wakeup_goes_through_rabbitmq(tmp_path: Path):
         assert (entry.headers["task"], entry.payload[0]) == (WAKE, ["person"])
         queue.close()
         wakeups.close()
+
+
+@pytest.mark.debian("rabbitmq-server")
+def test_the_depth_of_a_queue_of_rabbitmq_is_seen_too(tmp_path: Path) -> None:
+    port = free_port()
+    url = f"amqp://guest:guest@127.0.0.1:{port}//"
+    with RabbitMq(tmp_path, port), Connection(url) as connection, closing(QueueDepth(url)) as queue:
+        assert queue.depth() == 0  # nobody has made it yet
+        connection.SimpleQueue("sisters")
+        with closing(BrokerWakeups(url, limit=1)) as wakeups:
+            for _ in range(3):
+                wakeups.wake(WAKE, "person")
+            assert queue.depth() == 3
 
 
 class RabbitMq:

@@ -95,6 +95,29 @@ def test_a_conversation_that_rested_for_a_day_begins_anew():
     assert ROUTER.route("well well", current="sailor", idle=timedelta(hours=23)).tier == "stay"
 
 
+REFUSING = PHRASES.model_copy(
+    update={"address": {"en": ENGLISH.model_copy(update={"refusals": ["not you, {name}", "not {name}"]})}}
+)
+
+
+def test_who_is_refused_makes_room_for_whom_the_conversation_leant_to_before():
+    router = Router(CAST, REFUSING)
+    before = router.route("the boat", current="cook")
+    addressed = router.route("cook, well well", current="sailor", state=before.state)
+    refused = router.route("not you, cook", current="cook", state=addressed.state)
+    assert (refused.character, refused.tier, refused.switched) == ("sailor", "addressed", True)
+    assert refused.why == "asked not to have cook, sailor instead"
+    assert router.route("not you, cook", current="cook").character == "smith"
+    assert router.route("not smith", current="smith").character == "cook"
+
+
+def test_who_is_refused_does_not_answer_for_her_subject_either():
+    router = Router(CAST, REFUSING)
+    assert router.route("soup, but not cook", current="sailor").character == "sailor"
+    assert router.route("a boat, not cook", current="cook").character == "sailor"
+    assert router.route("not cook, not smith, not sailor", current="cook").character in CAST.characters
+
+
 def test_a_trigger_counts_five_and_each_term_once():
     evidence = route("iron, iron! my hammer and my irons").evidence
     assert [(e.term, e.points) for e in evidence] == [("iron", 5.0), ("hammer", 1.0)]

@@ -18,6 +18,7 @@ HELD = Talk(
     begins="smith",
     memory=Memory(held=True, spoke="cook"),
     idle=timedelta(minutes=1),
+    length=8,
     asks=False,
     change=None,
 )
@@ -106,14 +107,17 @@ def test_a_pause_loosens_the_grip_in_proportion():
     assert after(6) == after(20) == 0
 
 
-def test_two_tiers_that_mean_the_same_one_are_clear_together():
-    ruling = ask(says("sailor", 0.7), says("sailor", 0.6, sure=False, tier="likeness"))
-    assert (ruling.opinion.characters, ruling.opinion.tier, ruling.opinion.confidence) == (
-        ("sailor",),
-        "likeness",
-        0.88,
-    )
-    assert "words: words say so" in ruling.opinion.why
+def test_likeness_adds_nothing_to_a_stray_word_that_it_knows_too():
+    ruling = ask(says("sailor", 0.8, sure=False), says("sailor", 0.98, tier="likeness"))
+    assert (ruling.opinion.characters, ruling.hint) == (("cook",), "sailor")
+
+
+def test_likeness_alone_switches_when_the_message_is_long_enough_to_stand_for_itself():
+    likeness = says("sailor", 0.95, tier="likeness")
+    assert ask(likeness).opinion.characters == ("sailor",)
+    short = ask(likeness, talk=dataclasses.replace(HELD, length=4))
+    assert (short.opinion.characters, short.hint) == (("cook",), "sailor")
+    assert ask(likeness, talk=dataclasses.replace(HELD, length=3)).hint is None
 
 
 def test_two_unsure_tiers_that_agree_begin_a_conversation_and_one_does_not():
@@ -129,6 +133,12 @@ def test_a_sure_tier_for_the_current_one_ends_a_doubt():
     assert (ruling.opinion.characters, ruling.opinion.tier, ruling.hint) == (("cook",), "likeness", None)
 
 
+def test_what_speaks_for_the_current_one_is_taken_off():
+    for_cook = says("cook", 0.3, sure=False)
+    ruling = ask(for_cook, says("sailor", 0.95, tier="likeness"))
+    assert (ruling.opinion.characters, ruling.hint) == (("cook",), "sailor")
+
+
 def test_a_third_one_who_comes_close_does_not_hold_the_conversation():
     # 5 points, 1 for a third one, 1 of doubt: unclear who shall answer, clear that the current one shall not.
     opinion = says("sailor", 0.714, sailor=5.0, smith=1.0, cook=0.0)
@@ -138,7 +148,8 @@ def test_a_third_one_who_comes_close_does_not_hold_the_conversation():
 
 
 def test_all_evidence_of_tiers_that_agree_is_told():
-    ruling = ask(says("sailor", 0.7), says("sailor", 0.9, tier="likeness"))
+    talk = dataclasses.replace(HELD, change="by the way")
+    ruling = ask(says("sailor", 0.7, sure=False), says("sailor", 0.9, tier="likeness"), talk=talk)
     assert ruling.opinion.why.startswith("likeness say so; words: words say so; leaves cook")
 
 

@@ -1,0 +1,92 @@
+"""Looks at Redis, the broker and Postgres now and then, so that a scrape of /metrics asks nobody and never hangs."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from core.metrics import Level, Levels
+from core.ports import Inboxes, Queue
+from core.store import Store
+from core.upkeep import SILENT_AFTER
+
+LOOK_EVERY: Final = timedelta(seconds=5)
+GOOD_FOR: Final = timedelta(seconds=15)
+"""Three looks: older values are no longer told."""
+_TURNS: Final = ("waiting", "postponed", "running")
+_DELIVERIES: Final = ("waiting", "sending", "unknown")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Phase:
+    phase: str
+    number: int
+    oldest_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rest:
+    senders_resting: int
+    workers_alive: int
+    dead_letters: int
+
+
+class Sampler:
+    """Three looks that know nothing of each other. Every worker takes them: of several, ask for the maximum."""
+
+    def __init__(self, *, store: Store, inboxes: Inboxes, queue: Queue, levels: Levels) -> None:
+        self._store = store
+        self._inboxes = inboxes
+        self._queue = queue
+        self._levels = levels
+
+    def look_at_inboxes(self) -> None:
+        """Raises: Transient when Redis is away."""
+        backlog = self._inboxes.backlog()
+        self._levels.saw(
+            "inboxes",
+            [
+                Level(name="sisters_inboxes_waiting", help="Inboxes that are not empty", value=backlog.inboxes),
+                Level(
+                    name="sisters_inboxes_oldest_seconds",
+                    help="How long the one that waits longest has waited",
+                    value=backlog.oldest.total_seconds(),
+                ),
+                Level(name="sisters_reports_waiting", help="Status reports on the list", value=backlog.reports),
+            ],
+        )
+
+    def look_at_broker(self) -> None:
+        """Raises: Transient when the broker is away."""
+        depth = Level(name="sisters_broker_queue_depth", help="Wake-ups in the queue", value=self._queue.depth())
+        self._levels.saw("broker", [depth])
+
+    def look_at_postgres(self) -> None:
+        """Raises: Transient when Postgres is away."""
+        with self._store.transaction() as transaction:
+            turns = transaction.all(_Phase, "look_at_turns")
+            deliveries = transaction.all(_Phase, "look_at_deliveries")
+            rest = transaction.one(_Rest, "look_at_the_rest", silence=SILENT_AFTER)
+        assert rest is not None  # it is one row of counts
+        self._levels.saw(
+            "postgres",
+            [
+                *_levels("turns", "Turns that owe an answer", _TURNS, turns),
+                *_levels("deliveries", "Pieces that are not settled", _DELIVERIES, deliveries),
+                Level(name="sisters_senders_resting", help="Numbers of ours that rest now", value=rest.senders_resting),
+                Level(name="sisters_workers_alive", help="Workers that show signs of life", value=rest.workers_alive),
+                Level(
+                    name="sisters_dead_letters",
+                    help="What is kept for a person to look at, 10,000 at most",
+                    value=rest.dead_letters,
+                ),
+            ],
+        )
+
+
+def _levels(what: str, meaning: str, phases: tuple[str, ...], seen: list[_Phase]) -> list[Level]:
+    numbers = dict.fromkeys(phases, 0.0) | {row.phase: float(row.number) for row in seen}
+    oldest = max((row.oldest_s for row in seen), default=0.0)
+    return [
+        Level(name=f"sisters_{what}_open", help=meaning, value=numbers, label="phase"),
+        Level(name=f"sisters_{what}_open_oldest_seconds", help=f"Age of the oldest of these {what}", value=oldest),
+    ]

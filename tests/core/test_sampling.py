@@ -1,0 +1,117 @@
+"""One look at each service, from which a scrape is answered."""
+
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from core.adapters.redis_inbox import RedisInboxes, inboxes
+from core.adapters.wakeups import QueueDepth
+from core.config import DatabaseSettings
+from core.errors import Permanent, Transient
+from core.metrics import Levels
+from core.model import StatusReport
+from core.sampling import GOOD_FOR, Sampler
+from core.store import Store
+from tests.core.adapters.raw import raw_client
+from tests.fakes import SOMEBODY, Bot
+
+AWAY = "redis://127.0.0.1:1/0"
+
+
+class Looks:
+    def __init__(self, bot: Bot, *, box: RedisInboxes | None = None, broker: str = "") -> None:
+        levels = Levels(good_for=GOOD_FOR)
+        self.registry = CollectorRegistry(auto_describe=True)
+        self.registry.register(levels)
+        self.queue = QueueDepth(broker or bot.redis_url)
+        self.sampler = Sampler(store=bot.store, inboxes=box or bot.inboxes, queue=self.queue, levels=levels)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"sisters_{name}", labels)
+
+
+def test_what_waits_in_redis_is_seen_with_the_age_of_the_oldest(bot: Bot) -> None:
+    looks = Looks(bot)
+    looks.sampler.look_at_inboxes()
+    assert [looks.value(n) for n in ("inboxes_waiting", "inboxes_oldest_seconds", "reports_waiting")] == [0, 0, 0]
+    bot.accept("hello")
+    bot.accept("hello again")
+    bot.accept("hello", sender="whatsapp:+491700000002")
+    report = StatusReport(channel="twilio", provider_id="SM1", status="sent", received_at=bot.message("").received_at)
+    bot.door.report(report)
+    with closing(raw_client(bot.redis_url)) as raw:
+        raw.zincrby("sisters:waiting", -90_000, raw.zrange("sisters:waiting", 0, 0)[0])
+    looks.sampler.look_at_inboxes()
+    assert looks.value("inboxes_waiting") == 2
+    assert 90 <= (looks.value("inboxes_oldest_seconds") or 0) < 95
+    assert looks.value("reports_waiting") == 1
+
+
+def test_the_depth_of_the_brokers_queue_is_seen(bot: Bot) -> None:
+    looks = Looks(bot)
+    looks.sampler.look_at_broker()
+    assert looks.value("broker_queue_depth") == 0
+    bot.accept("hello")
+    bot.accept("hello", sender="whatsapp:+491700000002")
+    looks.sampler.look_at_broker()
+    assert looks.value("broker_queue_depth") == 2
+    looks.queue.close()
+
+
+def test_open_turns_and_pieces_are_seen_by_phase(bot: Bot) -> None:
+    looks = Looks(bot)
+    bot.slots.places = 0
+    for number in range(3):
+        bot.say("hello", sender=f"whatsapp:+49170000010{number}")
+    bot.llm.answers = [Transient("rate", after=timedelta(seconds=60))]
+    bot.turns.run(bot.turns.claim(1)[0])
+    bot.turns.claim(1)
+    bot.change("UPDATE turns SET created_at = now() - interval '40 seconds' WHERE worker_id IS NULL")
+    bot.slots.places = 1
+    bot.channel.outcomes = [Permanent("auth", code="20003")]
+    bot.say("hello", sender=SOMEBODY)
+    looks.sampler.look_at_postgres()
+    assert [looks.value("turns_open", phase=phase) for phase in ("waiting", "postponed", "running")] == [1, 1, 1]
+    assert 40 <= (looks.value("turns_open_oldest_seconds") or 0) < 45
+    assert [looks.value("deliveries_open", phase=phase) for phase in ("waiting", "sending", "unknown")] == [1, 0, 0]
+    assert looks.value("senders_resting") == 1
+    assert looks.value("workers_alive") == 1
+    assert looks.value("dead_letters") == 0
+
+
+def test_a_service_that_is_away_is_not_told_of(bot: Bot) -> None:
+    away = inboxes(AWAY)
+    looks = Looks(bot, box=away, broker=AWAY)
+    for look in (looks.sampler.look_at_inboxes, looks.sampler.look_at_broker):
+        with pytest.raises(Transient):
+            look()
+    looks.sampler.look_at_postgres()
+    assert looks.value("inboxes_waiting") is None
+    assert looks.value("broker_queue_depth") is None
+    assert looks.value("workers_alive") == 1
+    away.close()
+
+
+def test_postgres_away_is_not_told_of_either(bot: Bot) -> None:
+    looks = Looks(bot)
+    bot.store.close()
+    with pytest.raises(Transient):
+        looks.sampler.look_at_postgres()
+    assert looks.value("workers_alive") is None
+    bot.store = Store(DatabaseSettings.model_validate({"DATABASE_URL": bot.database_url}), connections=1)
+
+
+def test_the_broker_is_seen_again_once_it_is_back(bot: Bot) -> None:
+    looks = Looks(bot)
+    looks.sampler.look_at_broker()
+    with closing(raw_client(bot.redis_url)) as raw:
+        raw.client_kill_filter(_type="normal", skipme=True)
+    for _ in range(2):
+        try:
+            looks.sampler.look_at_broker()
+        except Transient:
+            continue
+    looks.sampler.look_at_broker()
+    assert looks.value("broker_queue_depth") == 0
