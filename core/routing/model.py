@@ -24,7 +24,7 @@ _MAGIC: Final = b"sisters likeness 1"
 _KEYWORD_WEIGHT: Final = 0.15
 _TRIGGER_WEIGHT: Final = 0.3
 """What a topic word by itself counts as an example of its character, so that its misspellings are known too."""
-_NOBODY_WEIGHT: Final = 0.3
+_NOBODY_WEIGHT: Final = 0.5
 """What a function word, or a phrase that holds a topic's word without its subject, counts as an example of nobody."""
 _STRONG: Final = 1.0
 _STEPS: Final = 127
