@@ -34,7 +34,7 @@ def check(*, fast: bool) -> None:
     read, phrases = load_cast(directory), load_phrases(directory)
     found = [*shared_words(read, directory), *missing_languages(read, directory), *doubled_examples(read)]
     if read.examples and not fast:
-        strayed, shares = strayed_examples(read, Vocabulary(read, phrases))
+        strayed, shares = strayed_examples(read, phrases, Vocabulary(read, phrases))
         found += strayed
         _show(shares)
     for each in found:

@@ -111,7 +111,7 @@ def route(text: str | None, *, batch: bool) -> None:
             click.echo(explain(router.route(text, current=None)))
             return
         good = True
-        # Bytes both ways, whatever the terminal's encoding: a line that is no UTF-8 is one unreadable line.
+        # Bytes both ways, whatever the terminal's encoding: a line that is no UTF-8 is unreadable, and not the end.
         for line in sys.stdin.buffer:
             answer, readable = route_line(router, line.decode("utf-8", "surrogateescape"))
             good = good and readable

@@ -35,7 +35,7 @@ def model_of(cast: Cast, phrases: Phrases, vocabulary: Vocabulary, *, prompts: P
         if path is not None and (model := _read(path, key)):
             return model
     _log.info("likeness_learning", examples=len(cast.examples))
-    model = train(cast, vocabulary)
+    model = train(cast, phrases, vocabulary)
     if kept is not None:
         _keep(kept, to_bytes(model, key))
     return model
@@ -44,7 +44,7 @@ def model_of(cast: Cast, phrases: Phrases, vocabulary: Vocabulary, *, prompts: P
 def ship(cast: Cast, phrases: Phrases, vocabulary: Vocabulary, *, prompts: Path) -> Path:
     """Learns the cast's model and writes it beside the cast; returns where. Raises: OSError."""
     path = prompts / SHIPPED
-    _write(path, to_bytes(train(cast, vocabulary), key_of(cast, phrases)))
+    _write(path, to_bytes(train(cast, phrases, vocabulary), key_of(cast, phrases)))
     return path
 
 

@@ -10,6 +10,7 @@ from core.cast_files import TOPICS_ENDING
 from core.characters import Cast
 from core.examples import FOLDER, NOBODY, Example
 from core.routing.model import see, train
+from core.routing.phrases import Phrases
 from core.routing.text import fold
 from core.routing.words import Vocabulary
 
@@ -94,12 +95,12 @@ def doubled_examples(cast: Cast) -> list[Finding]:
     return found
 
 
-def strayed_examples(cast: Cast, vocabulary: Vocabulary) -> tuple[list[Finding], list[Share]]:
+def strayed_examples(cast: Cast, phrases: Phrases, vocabulary: Vocabulary) -> tuple[list[Finding], list[Share]]:
     """Returns the examples that surely reach somebody else, without those that are meant so, and all shares.
 
     Takes about as long as learning the cast anew for each part.
     """
-    judged = _judge(cast, vocabulary)
+    judged = _judge(cast, phrases, vocabulary)
     found = [
         Finding(
             file=example.file,
@@ -119,12 +120,12 @@ def strayed_examples(cast: Cast, vocabulary: Vocabulary) -> tuple[list[Finding],
     return sorted(found, key=lambda each: (each.file, each.line)), shares
 
 
-def _judge(cast: Cast, vocabulary: Vocabulary) -> Sequence[tuple[Example, str, float]]:
+def _judge(cast: Cast, phrases: Phrases, vocabulary: Vocabulary) -> Sequence[tuple[Example, str, float]]:
     """Each example with who it reaches and how surely, by a model that learnt from the other parts."""
     judged: list[tuple[Example, str, float]] = []
     for part in range(PARTS):
         left_out = frozenset(range(part, len(cast.examples), PARTS))
-        model = train(cast, vocabulary, left_out)
+        model = train(cast, phrases, vocabulary, left_out)
         for number in sorted(left_out):
             example = cast.examples[number]
             likely = model.probabilities(see(vocabulary, example.text))

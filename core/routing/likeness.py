@@ -47,6 +47,7 @@ class Likeness:
         self._model = model
         self._vocabulary = vocabulary
         self._known = _known_by_character(cast)
+        self._nobody = dict.fromkeys(self._characters, 0.0) | {NOBODY: 1.0}
 
     def __call__(self, situation: Situation, /) -> Opinion | None:
         """Returns who is meant, sure or not; None when it sounds like nobody's subject."""
@@ -64,7 +65,9 @@ class Likeness:
     def guess(self, folded: str) -> Guess:
         """Returns what the model makes of a folded message."""
         mended, terms = self._vocabulary.read(folded)
-        return Guess(probabilities=self._model.probabilities(features(mended, terms)), mended=mended, terms=terms)
+        seen = features(mended, terms)
+        likely = self._model.probabilities(seen) if seen.pieces or terms else self._nobody
+        return Guess(probabilities=likely, mended=mended, terms=terms)
 
     def evidence(self, guess: Guess, chosen: str) -> tuple[Evidence, ...]:
         """Returns the cast's words and those words of the examples that speak for her; of the message nothing else."""

@@ -3,6 +3,7 @@
 import json
 import zlib
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from math import copysign, sqrt
@@ -23,6 +24,8 @@ _MAGIC: Final = b"sisters likeness 1"
 _KEYWORD_WEIGHT: Final = 0.15
 _TRIGGER_WEIGHT: Final = 0.3
 """What a topic word by itself counts as an example of its character, so that its misspellings are known too."""
+_NOBODY_WEIGHT: Final = 0.5
+"""What a function word, or a phrase that holds a topic's word without its subject, counts as an example of nobody."""
 _STRONG: Final = 1.0
 _STEPS: Final = 127
 """Weights are written in 8 bits, as steps of their square root: 0.3 MB, and no answer here changed by it."""
@@ -56,7 +59,9 @@ def key_of(cast: Cast, phrases: Phrases) -> str:
     return sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def train(cast: Cast, vocabulary: Vocabulary, left_out: frozenset[int] = frozenset()) -> Model:
+def train(
+    cast: Cast, phrases: Phrases, vocabulary: Vocabulary, left_out: frozenset[int] = frozenset()
+) -> Model:
     """Returns the model of a cast: seconds of work. `left_out` are numbers of examples that it does not get to see."""
     classes = ("", *cast.characters)
     lessons = [
@@ -68,7 +73,15 @@ def train(cast: Cast, vocabulary: Vocabulary, left_out: frozenset[int] = frozens
         weight = _TRIGGER_WEIGHT if term.points > _STRONG else _KEYWORD_WEIGHT
         seen = features(fold(term.text), ())
         lessons.append(Lesson(features=seen, answer=classes.index(term.character), weight=weight))
+    for text in _without_subject(cast, phrases):
+        lessons.append(Lesson(features=features(fold(text), ()), answer=0, weight=_NOBODY_WEIGHT))
     return Model(classes=classes, weights=learn(lessons, len(classes)))
+
+
+def _without_subject(cast: Cast, phrases: Phrases) -> Iterable[str]:
+    yield from sorted(cast.word_votes)
+    for texts in phrases.neutral.values():
+        yield from texts
 
 
 def see(vocabulary: Vocabulary, text: str) -> Features:

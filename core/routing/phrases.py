@@ -89,7 +89,7 @@ class Thresholds(_Table):
 class LikenessThresholds(_Table):
     """How sure the tiers of likeness have to be."""
 
-    sure_at: _Share = 0.4
+    sure_at: _Share = 0.45
     """Probability of a character, from which she answers."""
     lead: _Share = 0.0
     """By which she leads whoever comes next, nobody included."""

@@ -73,7 +73,7 @@ class Report:
 
 
 def read(path: Path) -> tuple[list[Message], list[Dialogue]]:
-    """Returns what a file of JSON lines holds; a line with `turns` is a dialogue."""
+    """Returns what a file of JSON lines holds; a line with `messages` is a dialogue."""
     messages: list[Message] = []
     dialogues: list[Dialogue] = []
     for line in path.read_text(encoding="utf-8").split("\n"):
@@ -81,8 +81,8 @@ def read(path: Path) -> tuple[list[Message], list[Dialogue]]:
             continue
         row: dict[str, Any] = json.loads(line)
         language, kind = str(row.get("lang", "?")), str(row.get("kind", "?"))
-        if "turns" in row:
-            turns = [Turn(text=t["text"], label=t["label"], idle=_idle(t)) for t in row["turns"]]
+        if "messages" in row:
+            turns = [Turn(text=each["text"], label=each["expect"], idle=_idle(each)) for each in row["messages"]]
             dialogues.append(Dialogue(turns=turns, language=language, kind=kind))
         else:
             messages.append(Message(text=row["text"], label=row["label"], language=language, kind=kind))

@@ -64,7 +64,7 @@ def test_a_dialogue_is_held_when_each_of_its_turns_is():
 def test_a_file_may_hold_messages_and_dialogues(tmp_path: Path):
     rows = [
         {"text": "hi", "label": "none", "lang": "en", "kind": "short", "id": 1},
-        {"turns": [{"text": "hi", "label": "none", "idle_s": 60}], "lang": "ja"},
+        {"messages": [{"text": "hi", "expect": "none", "idle_s": 60}], "lang": "ja"},
     ]
     file = tmp_path / "some.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)) + "\n")

@@ -24,8 +24,8 @@ def told(found: list[Finding], prompts: Path) -> list[str]:
 
 
 def strayed(prompts: Path) -> list[str]:
-    cast = load_cast(prompts)
-    return told(strayed_examples(cast, Vocabulary(cast, load_phrases(prompts)))[0], prompts)
+    cast, phrases = load_cast(prompts), load_phrases(prompts)
+    return told(strayed_examples(cast, phrases, Vocabulary(cast, phrases))[0], prompts)
 
 
 def test_a_trigger_that_is_anothers_word_is_named_with_its_line(prompts: Path):
@@ -78,8 +78,8 @@ def test_an_example_that_reaches_another_is_named_unless_it_is_meant(prompts: Pa
 
 
 def test_the_shares_tell_how_many_reach_their_character_unseen(prompts: Path):
-    cast = load_cast(prompts)
-    shares = strayed_examples(cast, Vocabulary(cast, load_phrases(prompts)))[1]
+    cast, phrases = load_cast(prompts), load_phrases(prompts)
+    shares = strayed_examples(cast, phrases, Vocabulary(cast, phrases))[1]
     assert [(each.character, each.language, each.of) for each in shares] == [
         ("nobody", "en", 24),
         ("cook", "en", 24),

@@ -91,12 +91,12 @@ def test_the_evidence_is_made_of_the_casts_own_words(world: World):
 
 
 def test_the_same_cast_gives_the_same_model(world: World):
-    one, other = (to_bytes(train(world.cast, world.vocabulary), world.key) for _ in range(2))
+    one, other = (to_bytes(train(world.cast, world.phrases, world.vocabulary), world.key) for _ in range(2))
     assert one == other
 
 
 def test_a_model_survives_being_written_and_read(world: World):
-    model = train(world.cast, world.vocabulary)
+    model = train(world.cast, world.phrases, world.vocabulary)
     read = from_bytes(to_bytes(model, "key"), "key")
     assert read is not None
     for text in ("my soup", "the anchor drags", "hello"):
@@ -107,7 +107,7 @@ def test_a_model_survives_being_written_and_read(world: World):
 
 
 def test_a_spoilt_file_is_no_model(world: World):
-    content = to_bytes(train(world.cast, world.vocabulary), "key")
+    content = to_bytes(train(world.cast, world.phrases, world.vocabulary), "key")
     assert from_bytes(content, "key") is not None
     assert from_bytes(content, "another key") is None
     spoilt = (b"", content[:-200], content[:40] + b"x" + content[41:], b"other" + content)
@@ -198,7 +198,7 @@ def test_the_shipped_cast_is_learnt_within_20_s_and_gives_the_shipped_model():
     cast, phrases = load_cast(DEFAULT_PROMPTS), load_phrases(DEFAULT_PROMPTS)
     vocabulary = Vocabulary(cast, phrases)
     started = time.process_time()
-    learnt = train(cast, vocabulary)
+    learnt = train(cast, phrases, vocabulary)
     assert time.process_time() - started < 20
     kept = from_bytes((DEFAULT_PROMPTS / SHIPPED).read_bytes(), key_of(cast, phrases))
     assert kept is not None
