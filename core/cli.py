@@ -35,14 +35,17 @@ def migrate(wait_s: float) -> None:
     environment = Environment(os.environ)
     settings = environment.read(DatabaseSettings)
     environment.check()
-    end = time.monotonic() + wait_s
+    end, told = time.monotonic() + wait_s, False
     while True:
         try:
             applied = apply_migrations(settings)
             break
-        except Transient:
+        except Transient as error:
             if time.monotonic() > end:
                 raise
+            if not told:
+                click.echo(f"Postgres does not answer yet ({error}); waiting up to {wait_s:g} s", err=True)
+                told = True
             time.sleep(0.5)
     click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to apply")
 

@@ -8,10 +8,9 @@ from itertools import islice
 from typing import Final
 
 from core.audit import STUCK_AFTER, Stuck
-from core.delivery import FAILURES
+from core.delivery import FAILURES, folded
 from core.errors import Permanent
 from core.model import Unreadable, load_inbound
-from core.outbox import folded
 from core.ports import Inboxes, MessageLog, ProviderMessage
 from core.store import Store
 

@@ -10,7 +10,16 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from core.errors import ConfigurationError
 
@@ -57,7 +66,13 @@ class RedisSettings(_Group):
         repr=False,
         description="e.g. redis://127.0.0.1:6379/0",
     )
-    broker_url: str = Field(alias="BROKER_URL", default="", repr=False, description="leave unset to use REDIS_URL")
+    broker_url: str = Field(
+        alias="BROKER_URL",
+        default="",
+        pattern=r"^(rediss?|redis\+socket|amqps?|pyamqp)://",
+        repr=False,
+        description="e.g. amqp://user:password@host//, or leave unset to use REDIS_URL",
+    )
 
     @property
     def broker(self) -> str:
@@ -107,10 +122,19 @@ class TwilioSettings(_Group):
         alias="TWILIO_WHATSAPP_NUMBER", pattern=r"^whatsapp:\+\d{6,15}$", description="e.g. whatsapp:+14155238886"
     )
     api_key: str = Field(alias="TWILIO_API_KEY", default="", description="SK..., together with TWILIO_API_SECRET")
-    api_secret: str = Field(alias="TWILIO_API_SECRET", default="", repr=False)
+    api_secret: str = Field(alias="TWILIO_API_SECRET", default="", repr=False, validate_default=True)
     base_url: _Url | Literal[""] = Field(
         alias="TWILIO_BASE_URL", default="", description="a stand-in for every twilio.com host; unset in production"
     )
+
+    @field_validator("api_secret")
+    @classmethod
+    def _goes_with_its_key(cls, value: str, info: ValidationInfo) -> str:
+        key = info.data.get("api_key", "")
+        if bool(key) != bool(value):
+            lacking, given = ("TWILIO_API_SECRET", "TWILIO_API_KEY") if key else ("TWILIO_API_KEY", "TWILIO_API_SECRET")
+            raise ValueError(f"{lacking} is missing, {given} is set; set both, or neither to use the token")
+        return value
 
     @field_validator("auth_tokens", mode="before")
     @classmethod
@@ -214,6 +238,13 @@ class PromptSettings(_Group):
     """Where the cast is."""
 
     directory: Path = Field(alias="PROMPTS_DIR", default=DEFAULT_PROMPTS)
+
+    @field_validator("directory")
+    @classmethod
+    def _exists(cls, value: Path) -> Path:
+        if not value.is_dir():
+            raise ValueError("no such directory of prompts; leave unset to use the ones that are shipped")
+        return value
 
 
 _AnyGroup = TypeVar("_AnyGroup", bound=_Group)

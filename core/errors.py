@@ -5,6 +5,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Final, Self
 
+NOT_MIGRATED: Final = "not_migrated"
+"""The reason of a Transient that ends with `sisters migrate`: the database is not of this release."""
+
 
 class ConfigurationError(Exception):
     """The environment or the cast is wrong: nothing starts. `problems` holds one sentence each, name first."""

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from core.errors import ConfigurationError, Permanent, Transient
+from core.errors import NOT_MIGRATED, ConfigurationError, Permanent, Transient
 
 SAYS_NO: Final = 1
 WRONG_USE: Final = 2
@@ -30,6 +30,9 @@ def checked(command: _Command) -> _Command:
                 click.echo(problem, err=True)
             sys.exit(WRONG_USE)
         except Transient as error:
+            if error.reason == NOT_MIGRATED:
+                click.echo("DATABASE_URL: the database lacks this release's schema; run sisters migrate", err=True)
+                sys.exit(WRONG_USE)
             click.echo(f"not reachable: {error}", err=True)
             sys.exit(SAYS_NO)
         except Permanent as error:

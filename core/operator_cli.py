@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from core import log
-from core.errors import ConfigurationError
 from core.exits import SAYS_NO, checked
 
 if TYPE_CHECKING:  # each command loads what it needs when it runs
@@ -216,15 +215,9 @@ def _fact(value: object) -> str:
 
 @contextmanager
 def _operating() -> Generator[None]:
-    """Logs go to stderr, away from the answer; a database of another release is told as what it is."""
-    from psycopg.errors import UndefinedColumn, UndefinedTable
-
+    """Logs go to stderr, away from the answer."""
     log.setup("operator", "warning", stream=sys.stderr)
-    try:
-        yield
-    except (UndefinedTable, UndefinedColumn):
-        problem = "DATABASE_URL: the database lacks this release's schema; run sisters migrate"
-        raise ConfigurationError([problem]) from None
+    yield
 
 
 @contextmanager

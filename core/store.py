@@ -13,13 +13,20 @@ from psycopg.rows import class_row, scalar_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from core.config import DatabaseSettings
-from core.errors import Transient
+from core.errors import NOT_MIGRATED, ConfigurationError, Transient
 
 SQL: Final = Path(__file__).parent / "sql"
 STATEMENT_TIMEOUT: Final = timedelta(seconds=10)
 _CONNECT_TIMEOUT_S: Final = 3
 POOL_TIMEOUT: Final = timedelta(seconds=10)
 """How long a thread waits for a free connection before the call counts as Transient."""
+
+_REFUSES_US: Final = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|role \S+ (does not exist|is not permitted)"
+    r"|no such user|auth failed",
+    re.IGNORECASE,
+)
+"""Postgres and PgBouncer refuse a user. By its words: libpq gives no code for what happens while it connects."""
 
 _Row = TypeVar("_Row")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
@@ -102,7 +109,8 @@ class Store:
     def transaction(self) -> Generator[Transaction]:
         """Commits on exit, rolls back on any exception.
 
-        Raises: Transient when Postgres is away or too slow; Conflict when a unique constraint speaks.
+        Raises: Transient when Postgres is away, too slow, or lacks this release's tables; Conflict when a unique
+        constraint speaks.
         A Transient at the commit leaves open whether it took place: every caller is safe to repeat.
         """
         try:
@@ -110,6 +118,8 @@ class Store:
                 yield Transaction(connection, self._queries)
         except psycopg.errors.UniqueViolation as error:
             raise Conflict(error.diag.constraint_name or "") from None
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            raise Transient(NOT_MIGRATED, code=error.sqlstate or "") from None
         except (PoolTimeout, PoolClosed) as error:
             raise Transient("postgres_pool", code=type(error).__name__) from None
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
@@ -125,7 +135,7 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
     """Applies the migrations that the database lacks, in order and in one transaction; returns their names.
 
     Two that start at once do no harm: a lock that ends with the transaction lets one wait for the other.
-    Raises: Transient when Postgres is away.
+    Raises: Transient when Postgres is away; ConfigurationError when it refuses the user or the password.
     """
     queries = load_queries()
     applied: list[str] = []
@@ -142,6 +152,11 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
                     transaction.run("note_migration", name=path.stem)
                     applied.append(path.stem)
     except psycopg.OperationalError as error:
+        if _REFUSES_US.search(str(error)):
+            problem = (
+                "DATABASE_URL: Postgres refuses the user or the password; check it, or POSTGRES_USER and _PASSWORD"
+            )
+            raise ConfigurationError([problem]) from None
         raise Transient("postgres", code=error.sqlstate or type(error).__name__) from None
     return applied
 

@@ -9,7 +9,7 @@ import structlog
 
 from core.catchup import CatchUp
 from core.erasure import Eraser
-from core.errors import Transient
+from core.errors import NOT_MIGRATED, Transient
 from core.metrics import DUTY_FAILING
 from core.outbox import Outbox
 from core.sampling import LOOK_EVERY, Sampler
@@ -100,7 +100,8 @@ class Keeper:
                 step()
             except Transient as error:
                 if not down:
-                    log.warning("step_waits", reason=error.reason, code=error.code)
+                    hint = {"hint": "run sisters migrate"} if error.reason == NOT_MIGRATED else {}
+                    log.warning("step_waits", reason=error.reason, code=error.code, **hint)
                 down = True
             except Exception:
                 if not down:

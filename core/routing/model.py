@@ -59,9 +59,7 @@ def key_of(cast: Cast, phrases: Phrases) -> str:
     return sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def train(
-    cast: Cast, phrases: Phrases, vocabulary: Vocabulary, left_out: frozenset[int] = frozenset()
-) -> Model:
+def train(cast: Cast, phrases: Phrases, vocabulary: Vocabulary, left_out: frozenset[int] = frozenset()) -> Model:
     """Returns the model of a cast: seconds of work. `left_out` are numbers of examples that it does not get to see."""
     classes = ("", *cast.characters)
     lessons = [
@@ -73,8 +71,10 @@ def train(
         weight = _TRIGGER_WEIGHT if term.points > _STRONG else _KEYWORD_WEIGHT
         seen = features(fold(term.text), ())
         lessons.append(Lesson(features=seen, answer=classes.index(term.character), weight=weight))
-    for text in _without_subject(cast, phrases):
-        lessons.append(Lesson(features=features(fold(text), ()), answer=0, weight=_NOBODY_WEIGHT))
+    lessons += (
+        Lesson(features=features(fold(text), ()), answer=0, weight=_NOBODY_WEIGHT)
+        for text in _without_subject(cast, phrases)
+    )
     return Model(classes=classes, weights=learn(lessons, len(classes)))
 
 

@@ -96,7 +96,7 @@ BREAKAGES: Final = (
         edits=[
             Edit(
                 path="core/outbox.py",
-                old='return self._settle("doubt_delivery", claim, code=error.code or error.reason)',
+                old='self._settling.settle("doubt_delivery", claim, code=error.code or error.reason)',
                 new="return self._again(claim, Transient(error.reason, code=error.code))",
             )
         ],

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tests.fakes import SOMEBODY, Bot
 
@@ -53,7 +54,7 @@ def test_a_turn_that_could_not_outlast_one_call_is_refused() -> None:
 def test_a_broken_cast_is_told_beside_a_broken_environment(tmp_path: Path) -> None:
     done = sisters("worker", environment={"PROMPTS_DIR": str(tmp_path / "nothing")})
     assert done.returncode == 2
-    assert "no such directory of prompts" in done.stderr
+    assert "PROMPTS_DIR: no such directory of prompts" in done.stderr
     assert "REDIS_URL: missing" in done.stderr
 
 
@@ -120,3 +121,21 @@ def test_a_database_that_is_away_is_waited_for_and_then_told() -> None:
     done = sisters("migrate", "--wait", "0.1", environment={"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"})
     assert done.returncode == 1
     assert "not reachable" in done.stderr
+
+
+def test_a_wait_is_told_once() -> None:
+    done = sisters("migrate", "--wait", "4", environment={"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"})
+    assert done.stderr.count("waiting up to 4 s") == 1
+
+
+@pytest.mark.parametrize("change", [{"password": "wrong-one"}, {"user": "nobody"}])
+def test_a_user_whom_postgres_refuses_is_told_at_once(empty_database_url: str, change: dict[str, str]) -> None:
+    done = sisters("migrate", environment={"DATABASE_URL": make_conninfo(empty_database_url, **change)})
+    assert done.returncode == 2
+    assert done.stderr.startswith("DATABASE_URL: Postgres refuses the user or the password")
+    assert "wrong-one" not in done.stderr
+
+
+def test_a_command_on_an_empty_database_says_what_to_run(empty_database_url: str, redis_url: str) -> None:
+    done = sisters("forget", "+49", environment={"DATABASE_URL": empty_database_url, "REDIS_URL": redis_url})
+    assert (done.returncode, "run sisters migrate" in done.stderr) == (2, True)

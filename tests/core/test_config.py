@@ -10,6 +10,7 @@ from core.config import (
     DatabaseSettings,
     Environment,
     LlmSettings,
+    PromptSettings,
     RedisSettings,
     TurnSettings,
     TwilioSettings,
@@ -99,6 +100,37 @@ def test_the_broker_is_redis_unless_it_is_named():
     assert Environment({"REDIS_URL": "redis://h/0"}).read(RedisSettings).broker == "redis://h/0"
     both = {"REDIS_URL": "redis://h/0", "BROKER_URL": "amqp://h//"}
     assert Environment(both).read(RedisSettings).broker == "amqp://h//"
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h/1", "rediss://h", "redis+socket:///run/r.sock", "amqp://h//", "amqps://h//"]
+)
+def test_brokers_that_celery_can_use_with_us_are_taken(url: str):
+    assert Environment({"REDIS_URL": "redis://h/0", "BROKER_URL": url}).read(RedisSettings).broker == url
+
+
+@pytest.mark.parametrize("url", ["hello", "sqs://h", "http://h", "amqp:h"])
+def test_any_other_broker_is_told_and_not_repeated(url: str):
+    [problem] = problems({"REDIS_URL": "redis://h/0", "BROKER_URL": url}, RedisSettings)
+    assert problem.startswith("BROKER_URL: should match")
+    assert "hello" not in problem
+
+
+@pytest.mark.parametrize(("given", "lacking"), [("KEY", "SECRET"), ("SECRET", "KEY")])
+def test_half_of_twilios_api_key_is_told(given: str, lacking: str):
+    [problem] = problems(TWILIO | {f"TWILIO_API_{given}": "SK1"}, TwilioSettings)
+    assert f"TWILIO_API_{lacking} is missing" in problem
+    assert "SK1" not in problem
+
+
+def test_both_halves_of_twilios_api_key_are_taken():
+    twilio = Environment(TWILIO | {"TWILIO_API_KEY": "SK1", "TWILIO_API_SECRET": "s"}).read(TwilioSettings)
+    assert (twilio.api_key, twilio.api_secret) == ("SK1", "s")
+
+
+def test_a_directory_of_prompts_that_is_none_is_told_by_the_variables_name(tmp_path: Path):
+    [problem] = problems({"PROMPTS_DIR": str(tmp_path / "nothing")}, PromptSettings)
+    assert problem.startswith("PROMPTS_DIR: no such directory of prompts")
 
 
 @pytest.mark.parametrize("url", ["redis://h:6379/0", "rediss://u:p@h:6380/1", "unix:///run/redis.sock"])

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from core.adapters.redis_inbox import person_key
+from tests.core.logged import logged
 from tests.fakes import SOMEBODY, Bot
 from worker.keeper import Keeper
 from worker.pool import TurnPool
@@ -55,4 +56,22 @@ def test_one_sweep_on_request_does_what_the_timer_asks(database_url: str, redis_
     keeper = keeper_of(bot)
     keeper.sweep()
     assert until(lambda: len(bot.channel.sent) == 1)
+    bot.close()
+
+
+def test_a_worker_without_its_tables_says_what_to_run_and_goes_on_once_that_was_done(
+    database_url: str, redis_url: str
+) -> None:
+    bot = Bot(database_url, redis_url)
+    bot.change("ALTER TABLE workers RENAME TO elsewhere")
+    with logged("worker") as lines:
+        keeper = keeper_of(bot)
+        keeper.start()
+        told = {"event": "step_waits", "step": "beat", "reason": "not_migrated", "hint": "run sisters migrate"}
+        assert until(lambda: any(told.items() <= line.items() for line in lines.told()))
+        bot.change("ALTER TABLE elsewhere RENAME TO workers")
+        over = {"event": "step_works_again", "step": "beat"}
+        assert until(lambda: any(over.items() <= line.items() for line in lines.told()))
+        keeper.stop()
+        assert "Traceback" not in lines.getvalue()
     bot.close()
