@@ -193,11 +193,11 @@ def test_a_restored_backup_answers_nothing_that_was_answered(bot: Bot) -> None:
 
 def test_an_answer_that_we_have_a_row_for_leaves_an_earlier_lost_message_answerable(bot: Bot) -> None:
     has_run(bot, minutes=20)
-    logged(bot, "lost", ago(minutes=10))
-    bot.say("not lost")
+    logged(bot, "hello", ago(minutes=10))
+    bot.say("thanks")
     bot.catch_up.run_due()
     answer_what_waits(bot)
-    assert bot.llm.own_texts() == ["lost"]
+    assert bot.llm.own_texts() == ["hello"]
 
 
 def test_a_send_whose_id_we_do_not_know_yet_is_nobody_elses_answer(bot: Bot) -> None:

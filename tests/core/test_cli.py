@@ -98,7 +98,7 @@ def test_a_line_that_is_no_utf_8_is_one_unreadable_line_whatever_the_terminal() 
     )
     first, second = (json.loads(line) for line in done.stdout.splitlines())
     assert "error" in first
-    assert second["evidence"] == ['"小説" ~ yuri +5']
+    assert second["evidence"] == ['"小说" ~ yuri +5']
     assert done.returncode == 1
 
 

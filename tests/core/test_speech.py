@@ -171,7 +171,7 @@ def test_on_the_wire_a_model_that_names_itself_or_nobody_answers_in_the_end(
     simulated: Simulated, database_url: str, redis_url: str
 ) -> None:
     with simulated_bot(simulated, database_url, redis_url) as bot:
-        say_all(bot, "simulate-hand-over-botan", "simulate-hand-over-mika")
+        say_all(bot, "thanks simulate-hand-over-botan", "thanks simulate-hand-over-mika")
         turns = bot.rows(TURNS)
     assert [(turn["character"], turn["decision"]["tier"]) for turn in turns] == [
         ("botan", "default"),

@@ -70,7 +70,7 @@ def test_an_example_that_reaches_another_is_named_unless_it_is_meant(prompts: Pa
     wrong = "the sauce and the onions burnt in the pan, the soup tastes of nothing"
     write(prompts, "examples/sailor.en.txt", f"{(prompts / 'examples/sailor.en.txt').read_text()}{wrong}\n")
     (line,) = strayed(prompts)
-    assert line.startswith("examples/sailor.en.txt:25: reaches cook (0.9")
+    assert line.startswith("examples/sailor.en.txt:25: reaches cook (")
     write(
         prompts, "examples/sailor.en.txt", (prompts / "examples/sailor.en.txt").read_text().replace(wrong, f"! {wrong}")
     )

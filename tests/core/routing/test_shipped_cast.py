@@ -24,7 +24,8 @@ def test_the_articles_examples_reach_their_sister_whoever_talks(
     shipped: Router, text: str, character: str, current: str | None
 ):
     decision = shipped.route(text, current=current)
-    assert (decision.character, decision.tier) == (character, "words")
+    assert decision.character == character
+    assert decision.tier in {"words", "likeness"}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_the_articles_examples_reach_their_sister_whoever_talks(
 def test_each_subject_is_known_in_each_language(shipped: Router, language: str, botan: str, kasho: str, yuri: str):
     chosen = [shipped.route(text, current=None) for text in (botan, kasho, yuri)]
     assert [d.character for d in chosen] == ["botan", "kasho", "yuri"], language
-    assert {d.tier for d in chosen} == {"words"}
+    assert {d.tier for d in chosen} <= {"words", "likeness"}
 
 
 @pytest.mark.parametrize(
