@@ -14,7 +14,7 @@ from core.adapters.failover import Failover
 from core.adapters.moderation import NoModerator, OpenAiModerator
 from core.adapters.openai import OpenAiLlm
 from core.adapters.redis_inbox import RedisInboxes, inboxes
-from core.adapters.twilio import TwilioChannel
+from core.adapters.twilio import STATUS_PATH, TwilioChannel
 from core.adapters.wakeups import QueueDepth
 from core.answer import Answerer
 from core.build_router import Routing, routing_of
@@ -33,6 +33,7 @@ from core.config import (
     TwilioSettings,
     WebSettings,
     WorkerSettings,
+    too_short_a_deadline,
 )
 from core.erasure import Eraser
 from core.errors import ConfigurationError
@@ -50,11 +51,6 @@ from core.turn import Turns
 from core.upkeep import Upkeep
 from core.vectors import ExampleVectors
 
-STATUS_PATH: Final = "/whatsapp/status#rc=3&rp=5xx,ct,rt&ct=2000&rt=4000&tt=15000"
-"""With connection overrides: without them Twilio does not repeat a report that we could not take.
-
-Source: Twilio docs as of 2026-11.
-"""
 SENDERS: Final = 16
 """Threads of one worker that send what no turn is waiting for: later pieces, retries, look-ups."""
 DATABASE_CONNECTIONS: Final = 16
@@ -231,10 +227,8 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
         routing = routing_of(prompts, embeddings, cast, environ)
     except ConfigurationError as error:
         raise ConfigurationError(sorted({*environment.problems, *error.problems})) from None
-    if llm.timeout >= turn.deadline:
-        environment.problems.append(
-            "TURN_DEADLINE_S: should be more than LLM_TIMEOUT_S; a turn asks the LLM up to twice"
-        )
+    if problem := too_short_a_deadline(llm, turn):
+        environment.problems.append(problem)
     environment.check()
     return _WorkerEnvironment(
         database=database,

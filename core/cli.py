@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 import click
 
-from core import __version__, cast_cli, log, operator_cli
+from core import __version__, cast_cli, doctor_cli, log, operator_cli
 from core.config import DatabaseSettings, Environment
 from core.errors import Transient
 from core.exits import SAYS_NO
@@ -137,6 +137,7 @@ def forget(person: str) -> None:
 
 operator_cli.register(main)
 main.add_command(cast_cli.cast)
+main.add_command(doctor_cli.doctor)
 
 
 def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:

@@ -248,10 +248,18 @@ class PromptSettings(_Group):
 
 
 _AnyGroup = TypeVar("_AnyGroup", bound=_Group)
-_SECRETS: Final = (
+SECRETS: Final = (
     "DATABASE_URL", "POSTGRES_PASSWORD", "REDIS_URL", "BROKER_URL", "TWILIO_AUTH_TOKEN", "TWILIO_API_KEY",
     "TWILIO_API_SECRET", "OPENAI_API_KEY", "LLM_PROVIDERS", "METRICS_TOKEN", "INSPECT_TOKEN", "EMBEDDINGS_API_KEY",
 )  # fmt: skip
+"""Variables whose value is told to nobody; each may also come from a file, as NAME_FILE."""
+
+
+def too_short_a_deadline(llm: LlmSettings, turn: TurnSettings) -> str:
+    """Returns the problem of a turn that could not outlast one call of the LLM, or ""."""
+    if llm.timeout < turn.deadline:
+        return ""
+    return "TURN_DEADLINE_S: should be more than LLM_TIMEOUT_S; a turn asks the LLM up to twice"
 
 
 class Environment:
@@ -260,7 +268,7 @@ class Environment:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.problems: list[str] = []
         self._values: dict[str, Any] = {name: value for name, value in environ.items() if value.strip()}
-        for name in _SECRETS:
+        for name in SECRETS:
             self._read_file(name)
         self._compose_database_url()
 

@@ -131,6 +131,16 @@ class Store:
         self._pool.close(timeout=2)
 
 
+def migrations() -> Sequence[Path]:
+    """The numbered migrations of this release, in order; the name of one is its `stem`."""
+    return sorted((SQL / "migrations").glob("*.sql"))
+
+
+def refuses_us(error: psycopg.OperationalError) -> bool:
+    """Whether Postgres or PgBouncer answered and turned down the user or the password."""
+    return _REFUSES_US.search(str(error)) is not None
+
+
 def migrate(settings: DatabaseSettings) -> Sequence[str]:
     """Applies the migrations that the database lacks, in order and in one transaction; returns their names.
 
@@ -146,13 +156,13 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
             transaction.run("lock_migrations")
             transaction.run("keep_list_of_migrations")
             known = transaction.values("known_migrations")
-            for path in sorted((SQL / "migrations").glob("*.sql")):
+            for path in migrations():
                 if path.stem not in known:
                     connection.execute(path.read_bytes())
                     transaction.run("note_migration", name=path.stem)
                     applied.append(path.stem)
     except psycopg.OperationalError as error:
-        if _REFUSES_US.search(str(error)):
+        if refuses_us(error):
             problem = (
                 "DATABASE_URL: Postgres refuses the user or the password; check it, or POSTGRES_USER and _PASSWORD"
             )

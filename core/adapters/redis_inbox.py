@@ -11,9 +11,9 @@ resolved it (the message is cut where the key belongs), so that `read` follows n
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -215,6 +215,13 @@ class RedisInboxes:
         keys = [person_key(identity) for identity in ids]
         had: list[bytes] = _transient(lambda: self._forget(keys=[f"sisters:alias:{key}" for key in keys], args=keys))
         return sorted({person.decode() for person in had})
+
+    def server(self) -> tuple[Mapping[str, Any], datetime]:
+        """Returns what the server says of itself (INFO: managed ones close CONFIG, not this), and its time."""
+        client: Any = self._client  # its own types leave both partly unknown
+        facts: Mapping[str, Any] = _transient(client.info)
+        seconds, microseconds = _transient(client.time)
+        return facts, datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
 
     def close(self) -> None:
         """Closes the connections that were opened."""

@@ -28,6 +28,11 @@ from core.ports import Outgoing, ProviderMessage
 
 TIMEOUT: Final = timedelta(seconds=10)
 TYPING_TIMEOUT: Final = timedelta(seconds=2)
+_OVERRIDES: Final = "#rc=3&rp=5xx,ct,rt&ct=2000&rt=4000&tt=15000"
+"""Without these Twilio repeats nothing that we could not take. Source: Twilio docs as of 2026-11."""
+MESSAGE_PATH: Final = f"/whatsapp{_OVERRIDES}"
+STATUS_PATH: Final = f"/whatsapp/status{_OVERRIDES}"
+"""Where Twilio calls us, after PUBLIC_URL."""
 _LOG_PAGE: Final = 1000
 _INBOUND_PAGE: Final = 250
 """So that a page of the longest texts, every character escaped, stays below what one answer may hold."""
@@ -49,16 +54,11 @@ class TwilioChannel:
     ) -> None:
         self._transport = Transport(connections=connections)
         self._report_head, self._report_tail = _around_delivery_id(status_url)
-        user, password = settings.api_key or settings.account_sid, settings.api_secret or settings.auth_tokens[0]
-
-        def client(bound: timedelta) -> Client:
-            http = _HttpClient(self._transport, base_url=settings.base_url, timeout=bound)
-            return Client(user, password, settings.account_sid, http_client=http)
-
         self._media_root = settings.base_url.rstrip("/") or _API
         # Taken here once: the client would import and build its parts at every first use, on the way of a message.
-        self._messages = client(timeout).messages
-        self._typing = client(TYPING_TIMEOUT).messaging.v2.typing_indicator
+        self._messages = rest_client(settings, self._transport, timeout=timeout).messages
+        typing = rest_client(settings, self._transport, timeout=TYPING_TIMEOUT)
+        self._typing = typing.messaging.v2.typing_indicator
 
     def send(self, message: Outgoing) -> str:
         """Returns Twilio's SID. Returns or raises within `timeout`.
@@ -85,7 +85,7 @@ class TwilioChannel:
         Without a date filter: whether a message that is only queued has the date it filters on is not known.
         Raises: Transient, Permanent.
         """
-        with _reading():
+        with reading():
             return [_message(row) for row in self._messages.stream(to=recipient, limit=limit, page_size=limit)]
 
     def fetch(self, provider_id: str) -> ProviderMessage:
@@ -93,7 +93,7 @@ class TwilioChannel:
 
         Raises: Transient, Permanent (also when there is none: `code` is then 20404).
         """
-        with _reading():
+        with reading():
             return _message(self._messages(provider_id).fetch())
 
     def log(self, since: datetime, until: datetime) -> Iterator[ProviderMessage]:
@@ -102,7 +102,7 @@ class TwilioChannel:
         Raises: Transient, Permanent, also in the middle of the iteration.
         """
         rows = self._messages.stream(date_sent_after=since, date_sent_before=until, page_size=_LOG_PAGE)
-        with _reading():
+        with reading():
             for row in rows:
                 yield _message(row)
 
@@ -114,7 +114,7 @@ class TwilioChannel:
         rows = self._messages.stream(
             to=recipient, date_sent_after=since, date_sent_before=until, page_size=_INBOUND_PAGE
         )
-        with _reading():
+        with reading():
             for row in rows:
                 message = _message(row)
                 if message.inbound:
@@ -125,7 +125,7 @@ class TwilioChannel:
 
         The log has their number only. Raises: Transient, Permanent. Source: Twilio docs as of 2026-11.
         """
-        with _reading():
+        with reading():
             return [
                 Media(url=self._media_root + str(row.uri).removesuffix(".json"), content_type=str(row.content_type))
                 for row in self._messages(provider_id).media.list()
@@ -144,6 +144,13 @@ class TwilioChannel:
     def close(self) -> None:
         """Closes the kept connections."""
         self._transport.close()
+
+
+def rest_client(settings: TwilioSettings, transport: Transport, *, timeout: timedelta) -> Client:
+    """Twilio's client over our transport: every call ends within `timeout`; failures are of our three kinds."""
+    user, password = settings.api_key or settings.account_sid, settings.api_secret or settings.auth_tokens[0]
+    http = _HttpClient(transport, base_url=settings.base_url, timeout=timeout)
+    return Client(user, password, settings.account_sid, http_client=http)
 
 
 class _HttpClient(HttpClient):
@@ -243,8 +250,8 @@ def _around_delivery_id(status_url: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _reading() -> Generator[None]:
-    """Raises: Transient where what came cannot be read."""
+def reading() -> Generator[None]:
+    """Around a call that reads. Raises: Transient where what came cannot be read."""
     try:
         yield
     except _UNREADABLE:

@@ -1,0 +1,215 @@
+"""The environment as the processes read it: every variable, what is wrong with it, and what is risky about it."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from psycopg.conninfo import conninfo_to_dict
+from rapidfuzz import fuzz, process
+
+from core.config import (
+    SANDBOX_NUMBER,
+    SECRETS,
+    DatabaseSettings,
+    EmbeddingSettings,
+    Environment,
+    LimitSettings,
+    LlmSettings,
+    PromptSettings,
+    RedisSettings,
+    TurnSettings,
+    TwilioSettings,
+    WebSettings,
+    WorkerSettings,
+    too_short_a_deadline,
+)
+from core.doctor.finding import Findings
+
+AREA: Final = "configuration"
+_PARTS_OF_DATABASE_URL: Final = tuple(f"POSTGRES_{part}" for part in ("HOST", "PORT", "DB", "USER", "PASSWORD"))
+_MORE: Final = (*_PARTS_OF_DATABASE_URL, "OPENAI_MODEL")
+"""Variables that become part of another one's value."""
+_LIKELY_A_SLIP: Final = 85.0
+"""Of 100: names as like as this differ by a letter or two."""
+_OTHERS_OWN: Final = ("TWILIO_REGION", "TWILIO_EDGE", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_LOG")
+"""Read by the vendors' clients."""
+_POOLER_PORT: Final = "6432"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What could be read; None where something is wrong with it."""
+
+    database: DatabaseSettings | None
+    redis: RedisSettings | None
+    twilio: TwilioSettings | None
+    web: WebSettings | None
+    llm: LlmSettings | None
+    limits: LimitSettings | None
+    embeddings: EmbeddingSettings | None
+    prompts: PromptSettings | None
+    turn: TurnSettings | None
+    worker: WorkerSettings | None
+
+
+_GROUPS: Final[Mapping[str, type[Any]]] = {
+    "web": WebSettings,
+    "twilio": TwilioSettings,
+    "database": DatabaseSettings,
+    "redis": RedisSettings,
+    "llm": LlmSettings,
+    "turn": TurnSettings,
+    "limits": LimitSettings,
+    "worker": WorkerSettings,
+    "prompts": PromptSettings,
+    "embeddings": EmbeddingSettings,
+}
+
+
+def read(environ: Mapping[str, str]) -> tuple[Settings, Findings]:
+    """Returns the settings with what there is to say about them; never raises."""
+    findings, environment = Findings(AREA), Environment(environ)
+
+    def group(kind: type[Any]) -> Any:
+        before = len(environment.problems)
+        settings = environment.read(kind)
+        if len(environment.problems) > before:
+            return None
+        for name, field in kind.model_fields.items():
+            findings.good(str(field.alias), _value(str(field.alias), getattr(settings, name), environ))
+        return settings
+
+    read_groups: dict[str, Any] = {name: group(kind) for name, kind in _GROUPS.items()}
+    settings = Settings(**read_groups)
+    if settings.llm and settings.turn and (problem := too_short_a_deadline(settings.llm, settings.turn)):
+        environment.problems.append(problem)
+    for problem in sorted(set(environment.problems)):
+        name, _, rest = problem.partition(": ")
+        what, _, fix = rest.partition("; ")
+        findings.wrong(name, what, fix or "correct it")
+    _weigh(settings, findings)
+    _slips(environ, findings)
+    _open_files(environ, findings)
+    findings.found = list(dict.fromkeys(findings.found))
+    return settings, findings
+
+
+def is_here(host: str) -> bool:
+    """Whether a host name or address is this machine or a private network: nothing leaves it in the open."""
+    if not host or host.startswith("/") or host == "localhost" or "." not in host.strip("[]").replace(":", "."):
+        return True  # a socket, or a name without a domain: a container's or a cluster's own
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        return host.endswith((".local", ".internal", ".svc", ".localhost"))
+    return address.is_private or address.is_loopback
+
+
+def _value(name: str, value: Any, environ: Mapping[str, str]) -> str:
+    """A value as it is in force, without any secret."""
+    given = any(environ.get(key, "").strip() for key in (name, f"{name}_FILE"))
+    if name == "LLM_PROVIDERS":
+        shown = ", ".join(f"{provider.name} ({provider.model})" for provider in value)
+        return shown if given else f"{shown}, from OPENAI_*"
+    if name == "DATABASE_URL" and not given:
+        return "set by POSTGRES_*"
+    if name in SECRETS:
+        return "set" if value else "not set"
+    shown = f"{value.total_seconds():g} s" if isinstance(value, timedelta) else str(value)
+    if value in ("", None):
+        return "not set"
+    return shown if given else f"{shown} (default)"
+
+
+def _weigh(settings: Settings, findings: Findings) -> None:
+    """What is allowed, and should be known."""
+    if settings.twilio is not None:
+        _weigh_twilio(settings.twilio, settings.web, findings)
+    if settings.llm is not None and settings.limits is not None:
+        _weigh_spending(settings.llm, settings.limits, findings)
+    if settings.database is not None and not settings.database.pooler:
+        port = str(conninfo_to_dict(settings.database.conninfo).get("port") or "")
+        if port == _POOLER_PORT:
+            findings.risky(
+                "DATABASE_POOLER",
+                f"not set, and port {port} is usually PgBouncer's: prepared statements would clash there",
+                "set DATABASE_POOLER=transaction when it is",
+            )
+
+
+def _weigh_twilio(twilio: TwilioSettings, web: WebSettings | None, findings: Findings) -> None:
+    if twilio.base_url:
+        findings.good("TWILIO_BASE_URL", "a stand-in for Twilio: nothing reaches a real phone")
+        return
+    if len(twilio.auth_tokens) > 1:
+        findings.good("TWILIO_AUTH_TOKEN", "two tokens, while rotating: the first calls, both sign")
+    if twilio.number == SANDBOX_NUMBER:
+        findings.risky(
+            "TWILIO_WHATSAPP_NUMBER",
+            "Twilio's shared sandbox: one message per 3 s, and people have to join again every three days",
+            "fine for trying out; for real use register a WhatsApp sender of your own",
+        )
+    if web is None:
+        return
+    host = urlsplit(web.public_url).hostname or ""
+    if is_here(host):
+        findings.wrong(
+            "PUBLIC_URL",
+            "an address that only this machine or network knows: Twilio cannot call it",
+            "set it to the https address that Twilio calls",
+        )
+    elif not web.public_url.startswith("https://"):
+        findings.risky("PUBLIC_URL", "http: what people write travels in the open", "put HTTPS in front of it")
+
+
+def _weigh_spending(llm: LlmSettings, limits: LimitSettings, findings: Findings) -> None:
+    outside = [p for p in llm.providers if not is_here(urlsplit(p.base_url).hostname or "")]
+    if outside and not limits.budget_usd:
+        findings.risky(
+            "BUDGET_USD_PER_DAY", "real models and no bound on what a day may cost", "set it, e.g. BUDGET_USD_PER_DAY=5"
+        )
+    free = [p.name for p in outside if not (p.usd_in or p.usd_out)]
+    if free and limits.budget_usd:
+        findings.risky(
+            "LLM_PROVIDERS",
+            f"no prices are known for {', '.join(free)}: their tokens count as free, and the budget does not see them",
+            "give usd_in and usd_out (USD per million tokens) in LLM_PROVIDERS",
+        )
+    if llm.moderation == "off":
+        findings.risky("MODERATION", "off: nothing that is written or answered is judged", "unset it")
+
+
+def _slips(environ: Mapping[str, str], findings: Findings) -> None:
+    """Names that nobody reads and that are nearly those of ours."""
+    known = tuple(_names())
+    for name in sorted(environ):
+        plain = name.removesuffix("_FILE")
+        if plain in known or plain in _OTHERS_OWN:
+            continue
+        near = process.extractOne(plain, known, scorer=fuzz.ratio, score_cutoff=_LIKELY_A_SLIP)
+        if near is not None:
+            findings.risky(name, "nobody reads this variable", f"did you mean {near[0]}?")
+
+
+def _names() -> Iterator[str]:
+    for kind in _GROUPS.values():
+        yield from (str(field.alias) for field in kind.model_fields.values())
+    yield from _MORE
+
+
+def _open_files(environ: Mapping[str, str], findings: Findings) -> None:
+    """Secrets in files that others on this machine can read."""
+    for name in SECRETS:
+        path = environ.get(f"{name}_FILE", "")
+        try:
+            mode = Path(path).stat().st_mode if path else 0
+        except OSError:
+            continue  # told already
+        if mode & stat.S_IROTH and os.name == "posix":
+            findings.risky(f"{name}_FILE", "everybody on this machine can read the file", "chmod o-r it")

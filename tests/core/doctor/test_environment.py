@@ -1,0 +1,110 @@
+"""What the environment alone tells: every variable, what is wrong, what is risky; never a secret."""
+
+from pathlib import Path
+
+import pytest
+
+from core.doctor.environment import is_here, read
+from core.doctor.finding import Finding, Severity
+
+WHOLE = {
+    "PUBLIC_URL": "https://bot.example.com",
+    "DATABASE_URL": "postgresql://u:hidden-password@127.0.0.1/sisters",
+    "REDIS_URL": "redis://:hidden-password@127.0.0.1:6379/0",
+    "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+    "TWILIO_AUTH_TOKEN": "hidden-token",
+    "TWILIO_WHATSAPP_NUMBER": "whatsapp:+15550001111",
+    "OPENAI_API_KEY": "hidden-key",
+    "BUDGET_USD_PER_DAY": "5",
+}
+
+
+def found(**changes: str) -> list[Finding]:
+    _, findings = read({name: value for name, value in (WHOLE | changes).items() if value})
+    return findings.found
+
+
+def of(subject: str, findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.subject == subject]
+
+
+def worse(findings: list[Finding]) -> dict[str, Severity]:
+    return {f.subject: f.severity for f in findings if f.severity > Severity.GOOD}
+
+
+def test_a_whole_configuration_has_nothing_to_mend():
+    assert worse(found()) == {}
+
+
+def test_every_variable_is_told_with_its_value_or_its_default():
+    findings = found()
+    assert of("LLM_TIMEOUT_S", findings)[0].what == "45 s (default)"
+    assert of("BUDGET_USD_PER_DAY", findings)[0].what == "5"
+    assert of("LLM_PROVIDERS", findings)[0].what == "openai (gpt-6-luna), from OPENAI_*"
+
+
+def test_no_secret_is_told():
+    assert [f for f in found() if "hidden" in f.what + f.fix] == []
+
+
+def test_what_is_missing_is_wrong_and_says_what_to_do():
+    [finding] = of("REDIS_URL", found(REDIS_URL=""))
+    assert (finding.severity, finding.what) == (Severity.WRONG, "missing")
+    assert "redis://" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("changes", "subject", "severity"),
+    [
+        ({"BUDGET_USD_PER_DAY": ""}, "BUDGET_USD_PER_DAY", Severity.RISKY),
+        ({"OPENAI_MODEL": "somebody-elses-model"}, "LLM_PROVIDERS", Severity.RISKY),
+        ({"MODERATION": "off"}, "MODERATION", Severity.RISKY),
+        ({"PUBLIC_URL": "http://bot.example.com"}, "PUBLIC_URL", Severity.RISKY),
+        ({"PUBLIC_URL": "http://127.0.0.1:8000"}, "PUBLIC_URL", Severity.WRONG),
+        ({"PUBLIC_URL": "https://10.1.2.3"}, "PUBLIC_URL", Severity.WRONG),
+        ({"TWILIO_WHATSAPP_NUMBER": "whatsapp:+14155238886"}, "TWILIO_WHATSAPP_NUMBER", Severity.RISKY),
+        ({"LLM_TIMEOUT_S": "200"}, "TURN_DEADLINE_S", Severity.WRONG),
+        ({"DATABASE_URL": "postgresql://u:p@127.0.0.1:6432/sisters"}, "DATABASE_POOLER", Severity.RISKY),
+        ({"TWILO_AUTH_TOKEN": "x"}, "TWILO_AUTH_TOKEN", Severity.RISKY),
+        ({"BUDGET_USD_PERDAY": "3"}, "BUDGET_USD_PERDAY", Severity.RISKY),
+    ],
+)
+def test_what_is_risky_or_wrong_is_told(changes: dict[str, str], subject: str, severity: Severity):
+    assert worse(found(**changes)) == {subject: severity}
+
+
+def test_a_slip_of_a_name_is_told_with_the_name_that_was_meant():
+    [finding] = of("OPENAI_API_KEYS", found(OPENAI_API_KEYS="x"))
+    assert finding.fix == "did you mean OPENAI_API_KEY?"
+
+
+def test_names_that_the_vendors_read_are_no_slips():
+    assert worse(found(TWILIO_REGION="ie1", OPENAI_LOG="info")) == {}
+
+
+def test_a_stand_in_for_twilio_may_be_called_on_this_machine():
+    assert worse(found(PUBLIC_URL="http://127.0.0.1:8000", TWILIO_BASE_URL="http://127.0.0.1:8099")) == {}
+
+
+def test_a_budget_is_not_asked_for_where_the_model_is_on_this_machine():
+    assert worse(found(BUDGET_USD_PER_DAY="", OPENAI_BASE_URL="http://127.0.0.1:8099/v1")) == {}
+
+
+def test_a_secret_file_that_everybody_may_read_is_risky(tmp_path: Path):
+    file = tmp_path / "token"
+    file.write_text("t")
+    file.chmod(0o644)
+    given = {"TWILIO_AUTH_TOKEN": "", "TWILIO_AUTH_TOKEN_FILE": str(file)}
+    assert worse(found(**given)) == {"TWILIO_AUTH_TOKEN_FILE": Severity.RISKY}
+    file.chmod(0o640)
+    assert worse(found(**given)) == {}
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "10.0.0.7", "postgres", "db.svc", "/run/pg", ""])
+def test_hosts_of_this_machine_and_of_private_networks_are_here(host: str):
+    assert is_here(host)
+
+
+@pytest.mark.parametrize("host", ["bot.example.com", "8.8.8.8", "db.example.org"])
+def test_other_hosts_are_not(host: str):
+    assert not is_here(host)
