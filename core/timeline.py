@@ -47,7 +47,8 @@ def timeline(store: Store, name: str, *, channels: Sequence[str], texts: bool = 
     """Returns the events of the turn that the id belongs to, oldest first; None for an id that nothing bears.
 
     `name` is m12 or 12 (a message), t3 (a turn), d9 (a delivery), or an id of the provider on one of `channels`.
-    A message that has no turn yet has only its own events. No text is read unless `texts`. Raises: Transient.
+    A message that has no turn yet has only its own events. No text is read unless `texts`, nor the reason of the
+    routing, which quotes the words that told. Raises: Transient.
     """
     ours = _OURS.fullmatch(name)
     number = int(ours[2]) if ours else None

@@ -35,7 +35,7 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Who answers one message. Holds nothing that the person wrote, so it may be stored, shown and logged."""
+    """Who answers one message. `why` and `evidence` name words that the cast and the person share: no log has them."""
 
     character: str
     """Id of the one who answers, the first of `characters`."""

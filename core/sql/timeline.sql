@@ -51,8 +51,9 @@ WITH heard AS (
     UNION ALL
     SELECT claimed_at, 4, 'routed', true, jsonb_build_object(
         'turn', id, 'character', decision ->> 'character', 'tier', decision ->> 'tier',
-        'confidence', decision -> 'confidence', 'why', decision ->> 'why',
-        'took_over_from', decision ->> 'took_over_from')
+        'confidence', decision -> 'confidence', 'scores', decision -> 'scores',
+        'took_over_from', decision ->> 'took_over_from',
+        'why', CASE WHEN %(texts)s THEN decision ->> 'why' END)  -- it quotes the words that told
     FROM turn WHERE decision IS NOT NULL
     UNION ALL
     SELECT greatest(claimed_at, finished_at - llm_ms * interval '1 millisecond'), 5, 'asked', true, jsonb_build_object(

@@ -12,6 +12,7 @@ from celery import Celery
 
 from core import log
 from tests.core.logged import Lines, logged
+from tests.fakes import Bot
 
 NUMBER = "whatsapp:+4915112345678"
 BSUID = "US.13491208655302741918"
@@ -160,3 +161,12 @@ def test_warnings_are_lines_too(lines: Lines):
         logging.captureWarnings(capture=True)
         warnings.warn(f"about {NUMBER}", stacklevel=1)
     assert "[address]" in lines.told()[0]["event"]
+
+
+def test_the_words_that_decided_who_answers_stand_in_no_line(bot: Bot):
+    with logged("worker", "debug") as lines:
+        bot.say("Do you know a song about a guitar?")
+    (turn,) = bot.rows("SELECT decision FROM turns")
+    assert any(each["term"] == "guitar" for each in turn["decision"]["evidence"])
+    assert "sent" in [line["event"] for line in lines.told()]
+    assert "guitar" not in lines.getvalue()

@@ -52,6 +52,18 @@ def test_an_answered_message_is_told_from_the_door_to_the_reader(bot: Bot) -> No
     assert one(events, "accepted").facts["sid"] == sid(bot)
 
 
+def test_what_decided_who_answers_is_told_in_numbers_and_in_words_only_when_asked(bot: Bot) -> None:
+    message = bot.say("Do you know a song about a guitar?")
+    (turn,) = bot.rows("SELECT decision FROM turns")
+    words = {each["term"] for each in turn["decision"]["evidence"]}
+    assert {"song", "guitar"} <= words
+    routed = one(told(bot, message.provider_id), "routed").facts
+    assert (routed["character"], routed["tier"]) == (turn["decision"]["character"], turn["decision"]["tier"])
+    assert (routed["confidence"], routed["scores"]) == (turn["decision"]["confidence"], turn["decision"]["scores"])
+    assert not any(word in json.dumps([event.as_json() for event in told(bot, message.provider_id)]) for word in words)
+    assert "guitar" in one(told(bot, message.provider_id, texts=True), "routed").facts["why"]
+
+
 def test_every_id_leads_to_the_same_story(bot: Bot) -> None:
     message = bot.say("hello")
     bot.report("sent", provider_id=sid(bot))
