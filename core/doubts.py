@@ -67,10 +67,11 @@ class Doubts:
             provider_id = self._find(doubt)
         except OutsideError as error:
             _log.warning("look_up_failed", delivery=doubt.delivery_id, reason=error.reason, code=error.code)
-            if doubt.doubted_for > self._settings.retry_max_age:
-                self._give_up(doubt)
-            else:
-                self._settling.settle("look_again", doubt, wait=LOOK_AFTER[0])
+            self._again(doubt)
+            return
+        except Exception:  # noqa: BLE001 - a fault of our own has the same bound: else it would be looked up for ever
+            _log.exception("look_up_crashed", delivery=doubt.delivery_id)
+            self._again(doubt)
             return
         if provider_id is not None:
             metrics.DOUBTS.labels("found").inc()
@@ -87,6 +88,13 @@ class Doubts:
         else:
             self._give_up(doubt)
         self._push(doubt.conversation_id)
+
+    def _again(self, doubt: Doubt) -> None:
+        if doubt.doubted_for > self._settings.retry_max_age:
+            self._give_up(doubt)
+            self._push(doubt.conversation_id)
+        else:
+            self._settling.settle("look_again", doubt, wait=LOOK_AFTER[0])
 
     def _next_look(self, doubt: Doubt) -> timedelta:
         rest = self._settings.ambiguous_wait - doubt.doubted_for

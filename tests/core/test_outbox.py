@@ -234,6 +234,17 @@ def test_a_doubt_that_can_never_be_looked_up_is_given_up_in_the_end(bot: Bot) ->
     assert states(bot) == ["failed"]
 
 
+def test_a_look_up_that_crashes_is_bounded_as_one_that_fails(bot: Bot) -> None:
+    bot.channel.outcomes = [Ambiguous("cut")]
+    bot.channel.look_up_fails = ValueError("a fault of our own")
+    bot.say("hello")
+    bot.outbox.find_out(10)
+    assert states(bot) == ["unknown"]
+    bot.change("UPDATE deliveries SET next_attempt_at = now(), unknown_since = now() - interval '2 hours'")
+    bot.outbox.find_out(10)
+    assert states(bot) == ["failed"]
+
+
 def test_a_report_told_twice_changes_nothing_more(bot: Bot) -> None:
     bot.say("hello")
     first = bot.rows(DELIVERIES)[0]
