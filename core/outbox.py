@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -73,6 +73,8 @@ class Outbox:
         """
         self._senders = senders
         self._pushing: set[int] = set()
+        self._at_work: set[Future[None]] = set()
+        """What the senders do or are to do; adding and discarding are atomic."""
         self._lock = threading.Lock()
         self._store = store
         self._send_every = send_every
@@ -158,6 +160,15 @@ class Outbox:
         """Takes nothing more to send; calls that are being made are not waited for: their rows tell others."""
         self._senders.shutdown(wait=False, cancel_futures=True)
 
+    def finish(self, within: timedelta) -> bool:
+        """The same, but waits so long for the calls that are being made; returns whether all have ended.
+
+        A call broken off half-way is a doubtful send, and finding out takes longer than waiting for it.
+        """
+        self.close()
+        at_work = [future for future in self._at_work.copy() if not future.done()]
+        return not wait(at_work, timeout=within.total_seconds()).not_done
+
     def push_soon(self, conversation_id: int) -> None:
         """As `push`, on a thread of the senders: reports, sweeps and turns never wait for a call to the provider."""
         with self._lock:
@@ -165,7 +176,7 @@ class Outbox:
                 return  # what that one does not see, the sweep does
             self._pushing.add(conversation_id)
         try:
-            self._senders.submit(self._guarded, self._push_marked, conversation_id)
+            self._submit(self._push_marked, conversation_id)
         except RuntimeError:  # closed: the row waits for another worker
             self._pushing.discard(conversation_id)
 
@@ -175,6 +186,12 @@ class Outbox:
         finally:
             with self._lock:
                 self._pushing.discard(conversation_id)
+
+    def _submit(self, step: Callable[[_Given], None], given: _Given) -> None:
+        """Raises: RuntimeError after the end."""
+        future = self._senders.submit(self._guarded, step, given)
+        self._at_work.add(future)
+        future.add_done_callback(self._at_work.discard)
 
     def _guarded(self, step: Callable[[_Given], None], given: _Given) -> None:
         """Nobody asks for a sender's result: what goes wrong is logged, and the row tells the sweep."""
@@ -192,7 +209,7 @@ class Outbox:
         """Looks up doubtful deliveries whose time has come; returns how many are looked at. Raises: Transient."""
         doubts = self._doubts.claim(limit)
         for doubt in doubts:
-            self._senders.submit(self._guarded, self._doubts.look_up, doubt)
+            self._submit(self._doubts.look_up, doubt)
         return len(doubts)
 
     def take_reports(self) -> int:

@@ -49,8 +49,9 @@ class Turns:
         self._worker_id = worker_id
         self._settings = settings
         self._random = Random()  # noqa: S311 - jitter, no secret
-        self._running: set[int] = set()
-        """Ids of the turns that a thread of ours runs; adding and discarding are atomic."""
+        self._running: set[tuple[int, int]] = set()
+        """Turns that a thread of ours runs, each with its claim; adding and discarding are atomic."""
+        self._stopping = False
 
     def claim(self, limit: int) -> Sequence[HeldTurn]:
         """Takes up to that many turns that nobody holds, oldest first. Raises: Transient."""
@@ -73,9 +74,13 @@ class Turns:
         while held is not None:
             turn_id = held.turn_id
             log = _log.bind(turn=turn_id, conversation=held.conversation_id)
-            self._running.add(turn_id)
+            claim = (turn_id, held.fence)
+            self._running.add(claim)
             try:
-                held = self._run_once(held)
+                following = self._run_once(held)
+                if following is not None and self._stopping:
+                    self._give_back(following)
+                    following = None
             except TurnLost:
                 metrics.TURNS.labels("lost").inc()
                 log.info("turn_lost")
@@ -89,17 +94,21 @@ class Turns:
                 self._after_crash(held)
                 return
             finally:
-                self._running.discard(turn_id)
+                self._running.discard(claim)
+            held = following
 
     def release_unrun(self) -> int:
         """Frees turns that are ours by their row and that no thread of ours runs; returns how many. Raises: Transient.
 
         A commit whose answer was lost, an interruption by an outage: without this they would wait for their deadline.
         """
+        running = [turn_id for turn_id, _ in self._running.copy()]
         with self._store.transaction() as transaction:
-            return transaction.run(
-                "release_unrun", worker_id=self._worker_id, running=list(self._running), grace=UNRUN_AFTER
-            )
+            return transaction.run("release_unrun", worker_id=self._worker_id, running=running, grace=UNRUN_AFTER)
+
+    def stop(self) -> None:
+        """From now on a turn is run to the end of its call and no further: what follows it is for other workers."""
+        self._stopping = True
 
     def hand_back(self) -> int:
         """Gives back every turn of this worker, for others to take at once; returns how many. Raises: Transient."""
@@ -107,6 +116,11 @@ class Turns:
             handed_back = transaction.run("hand_back", worker_id=self._worker_id)
         metrics.HANDED_BACK.inc(handed_back)
         return handed_back
+
+    def _give_back(self, held: HeldTurn) -> None:
+        with self._store.transaction() as transaction:
+            given_back = transaction.run("give_back", **self._fence(held))
+        metrics.HANDED_BACK.inc(given_back)
 
     def _run_once(self, held: HeldTurn) -> HeldTurn | None:
         """Returns the turn to run next: the same one when it was superseded, the following one, or None."""

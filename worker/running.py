@@ -21,6 +21,8 @@ from worker.pool import TurnPool
 
 FINISH_MARGIN: Final = timedelta(seconds=5)
 """On SIGTERM turns may end within LLM_TIMEOUT_S and this; what has not is handed back."""
+SENDS_END_WITHIN: Final = timedelta(seconds=3)
+"""After that, for calls to the provider that are being made."""
 LEAVES_AFTER: Final = timedelta(seconds=9)
 """LLM_TIMEOUT_S and this after SIGTERM the process is gone, whatever hangs. Below the promised 10 s."""
 
@@ -75,6 +77,7 @@ def take_no_more() -> None:
     if _running is None:
         return
     _running.pool.close()
+    _running.parts.turns.stop()
     patience = _running.parts.llm_timeout + LEAVES_AFTER
     timer = threading.Timer(patience.total_seconds(), _leave)
     timer.daemon = True
@@ -87,13 +90,14 @@ def stop() -> None:
     running.pool.close()
     ended = running.pool.wait(running.parts.llm_timeout + FINISH_MARGIN)
     running.keeper.stop()
-    handed_back = 0
+    handed_back, sent = 0, False
     try:
         handed_back = running.parts.turns.hand_back()
+        sent = running.parts.outbox.finish(SENDS_END_WITHIN)
         running.parts.upkeep.leave()
     except Transient as error:
         _log.warning("not_handed_back", reason=error.reason, code=error.code)
-    _log.info("worker_stopped", all_ended=ended, handed_back=handed_back)
+    _log.info("worker_stopped", all_ended=ended, all_sent=sent, handed_back=handed_back)
     _leave()
 
 

@@ -145,6 +145,11 @@ WHERE id = %(turn_id)s AND worker_id = %(worker_id)s AND claims = %(fence)s AND 
 UPDATE turns SET worker_id = NULL, next_attempt_at = now()
 WHERE worker_id = %(worker_id)s AND finished_at IS NULL;
 
+-- name: give_back
+-- The same for one turn that has not begun, or begins anew. Fenced.
+UPDATE turns SET worker_id = NULL, next_attempt_at = now()
+WHERE id = %(turn_id)s AND worker_id = %(worker_id)s AND claims = %(fence)s AND finished_at IS NULL;
+
 -- name: release_unrun
 -- Frees what is this worker's by its row alone: claimed a while ago, and no thread of it knows of it.
 UPDATE turns SET worker_id = NULL

@@ -1,13 +1,15 @@
 """Each delivery once, in sequence; a doubtful one is found out; a report counts once and only forward."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
 
 from core.errors import Ambiguous, Permanent, Transient
-from core.outbox import CLAIM_GOOD_FOR
+from core.outbox import CLAIM_GOOD_FOR, Outbox
 from tests.fakes import SOMEBODY, Bot
 
 DELIVERIES = "SELECT * FROM deliveries ORDER BY id"
@@ -243,6 +245,35 @@ def test_a_look_up_that_crashes_is_bounded_as_one_that_fails(bot: Bot) -> None:
     bot.change("UPDATE deliveries SET next_attempt_at = now(), unknown_since = now() - interval '2 hours'")
     bot.outbox.find_out(10)
     assert states(bot) == ["failed"]
+
+
+def test_a_worker_that_stops_waits_for_the_call_that_is_being_made(bot: Bot) -> None:
+    bot.channel.outcomes = [Transient("rate")]
+    bot.say("hello")
+    bot.change("UPDATE deliveries SET next_attempt_at = now()")
+    outbox = Outbox(
+        store=bot.store,
+        inboxes=bot.inboxes,
+        channels={"twilio": bot.channel},
+        worker_id=bot.worker_id,
+        settings=bot.settings,
+        senders=ThreadPoolExecutor(1),
+    )
+    called, goes_on = threading.Event(), threading.Event()
+
+    def hangs() -> None:
+        called.set()
+        goes_on.wait(10)
+
+    bot.channel.meanwhile = hangs
+    outbox.push_soon(bot.rows(DELIVERIES)[0]["conversation_id"])
+    assert called.wait(10)
+    began = time.monotonic()
+    assert not outbox.finish(timedelta(seconds=0.1))
+    assert time.monotonic() - began < 5
+    goes_on.set()
+    assert outbox.finish(timedelta(seconds=10))
+    assert states(bot) == ["accepted"]
 
 
 def test_a_report_told_twice_changes_nothing_more(bot: Bot) -> None:

@@ -199,6 +199,46 @@ def test_a_turn_that_runs_is_not_freed_by_its_own_worker(bot: Bot) -> None:
     assert len(bot.channel.sent) == 1
 
 
+def test_a_claim_that_was_lost_does_not_end_the_one_that_came_after_it(bot: Bot) -> None:
+    held: list[HeldTurn] = []
+    bot.slots = RunsHere(held.append)
+    bot.say("hello")
+    bot.change("UPDATE turns SET worker_id = NULL")
+    (anew,) = bot.turns.claim(1)
+    freed: list[int] = []
+
+    def the_first_ends_meanwhile(_: int) -> None:
+        bot.turns.run(held[0])
+        bot.change("UPDATE turns SET claimed_at = now() - interval '6 seconds'")
+        freed.append(bot.turns.release_unrun())
+
+    bot.llm.meanwhile = the_first_ends_meanwhile
+    bot.turns.run(anew)
+    assert freed == [0]
+    assert len(bot.channel.sent) == 1
+
+
+def test_a_worker_that_stops_gives_back_what_begins_anew_or_follows(bot: Bot) -> None:
+    def more(call: int) -> None:
+        bot.accept(f"more {call}")
+        bot.take_in()
+        if call != 2:
+            bot.turns.stop()
+
+    bot.llm.meanwhile = more
+    bot.say("one")
+    (turn,) = bot.rows(TURNS)
+    assert (turn["worker_id"], turn["finished_at"], turn["superseded"]) == (None, None, True)
+    assert bot.channel.sent == []
+    (held,) = bot.turns.claim(10)
+    bot.turns.run(held)
+    assert bot.llm.own_texts() == ["one", "more 1"]
+    (answered, following) = bot.rows(TURNS)
+    assert (answered["outcome"], following["worker_id"], following["claims"]) == ("answered", None, 1)
+    assert following["next_attempt_at"] <= datetime.now(UTC)
+    assert len(bot.channel.sent) == 1
+
+
 def test_a_worker_that_stops_hands_back_what_it_holds(bot: Bot) -> None:
     held: list[HeldTurn] = []
     bot.slots = RunsHere(held.append)
