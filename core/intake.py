@@ -44,6 +44,10 @@ class Slots(Protocol):
         ...
 
 
+class _Leaves(Exception):
+    """The person's DELETE took effect while we waited for their conversation: their ids name nobody any more."""
+
+
 class Intake:
     """Copies inboxes into Postgres."""
 
@@ -67,7 +71,11 @@ class Intake:
             place = slots.reserve()
             turn = None
             try:
-                stored_now, turn = self._store_entries(inbox, self._worker_id if place else None)
+                worker_id = self._worker_id if place else None
+                try:
+                    stored_now, turn = self._store_entries(inbox, worker_id)
+                except _Leaves:
+                    stored_now, turn = self._store_entries(inbox, worker_id)
                 stored += stored_now
                 metrics.STORED.inc(stored_now)
             finally:
@@ -119,9 +127,10 @@ class Intake:
         too_late: bool = False,
     ) -> tuple[int, HeldTurn | None]:
         newest = messages[-1]
+        person_id = self._person_id(transaction, messages)
         conversation_id = transaction.value(
             "open_conversation",
-            person_id=self._person_id(transaction, messages),
+            person_id=person_id,
             channel=newest.channel,
             sender=newest.sender,
             recipient=newest.recipient,
@@ -130,6 +139,10 @@ class Intake:
         )
         columns = self._columns(messages)
         new = transaction.values("store_messages", conversation_id=conversation_id, too_late=too_late, **columns)
+        if len(new) < len(messages) and transaction.value("is_leaving", person_id=person_id):
+            raise _Leaves
+        if not new:
+            transaction.run("drop_stranger", person_id=person_id)
         if too_late:
             transaction.run("heed_stop", message_ids=new)
         if not new or too_late:

@@ -11,6 +11,9 @@ FROM unnest(
     WITH ORDINALITY AS m (provider_id, text, command, attachments, quoted_id, late, received_at, place)
 WHERE NOT EXISTS (
     SELECT FROM erased e WHERE e.provider_hash = sha256(convert_to(%(channel)s || ':' || m.provider_id, 'UTF8')))
+  AND NOT EXISTS (
+    SELECT FROM conversations c JOIN people p ON p.id = c.person_id
+    WHERE c.id = %(conversation_id)s AND p.erase_requested_at IS NOT NULL)
 ORDER BY m.place
 ON CONFLICT ON CONSTRAINT messages_stored_once DO NOTHING
 RETURNING id;

@@ -53,6 +53,15 @@ WITH marked AS (
 )
 DELETE FROM identities WHERE person_id IN (SELECT id FROM marked) RETURNING value;
 
+-- name: drop_stranger
+-- Somebody made for messages that turned out to be erased ones told again: of those nothing may stay.
+DELETE FROM people p
+WHERE p.id = %(person_id)s AND NOT EXISTS (
+    SELECT FROM conversations c JOIN messages m ON m.conversation_id = c.id WHERE c.person_id = p.id);
+
+-- name: is_leaving
+SELECT erase_requested_at IS NOT NULL FROM people WHERE id = %(person_id)s;
+
 -- name: people_to_erase
 -- Those whose farewell is on its way or given up.
 SELECT p.id

@@ -57,12 +57,15 @@ WHERE m.turn_id = %(turn_id)s AND m.direction = 'in'
 ORDER BY m.id;
 
 -- name: read_history
--- What was said before in answered turns, newest first.
+-- What was said before in answered turns, newest first; nothing once the person asked to be erased.
 SELECT m.direction, m.character, m.text
 FROM messages m
 JOIN turns t ON t.id = m.turn_id
 WHERE m.conversation_id = %(conversation_id)s AND m.turn_id <> %(turn_id)s AND t.outcome = 'answered' AND m.text <> ''
   AND m.command IS NULL
+  AND NOT EXISTS (
+    SELECT FROM conversations c JOIN people p ON p.id = c.person_id
+    WHERE c.id = %(conversation_id)s AND p.erase_requested_at IS NOT NULL)
 ORDER BY m.id DESC
 LIMIT %(limit)s;
 

@@ -109,6 +109,19 @@ def test_who_writes_after_the_second_delete_is_new(bot: Bot) -> None:
     assert len(bot.rows("SELECT * FROM people WHERE erase_requested_at IS NULL")) == 1
 
 
+def test_what_was_said_before_a_delete_is_not_known_to_whoever_answers_what_came_with_it(bot: Bot) -> None:
+    bot.say("my name is Rumpelstiltskin")
+    bot.say("DELETE")
+    bot.slots.places = 0
+    for text in ("DELETE", "what is my name?"):
+        bot.accept(text)
+    bot.take_in()
+    (held,) = bot.turns.claim(10)
+    bot.turns.run(held)
+    assert bot.llm.own_texts() == ["what is my name?"]
+    assert "Rumpelstiltskin" not in str(bot.llm.prompts[-1])
+
+
 def test_forget_erases_by_a_bare_number_too_and_says_no_to_strangers(bot: Bot) -> None:
     bot.say("hello")
     assert not bot.eraser.forget("+490000000")

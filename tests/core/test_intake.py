@@ -1,5 +1,9 @@
 """Stored once, in the order of the door, and removed from the inbox only after the commit."""
 
+import threading
+import time
+
+import psycopg
 import pytest
 import redis
 
@@ -9,6 +13,7 @@ from core.model import Button, Location, Media
 from core.store import Store
 from tests.fakes import SOMEBODY, Bot, RunsHere
 
+WAITS_FOR_A_LOCK = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 INBOUND = "SELECT * FROM messages WHERE direction = 'in' ORDER BY id"
 
 
@@ -94,6 +99,31 @@ def test_a_hidden_number_seen_first_by_its_bare_id_is_found_again(bot: Bot) -> N
     bot.say("one", sender="whatsapp:DE.7", external_id="whatsapp:DE.7")
     bot.say("two", sender="whatsapp:DE.7")
     assert len(bot.rows("SELECT * FROM people")) == 1
+
+
+def test_who_writes_while_their_delete_takes_effect_is_new(bot: Bot) -> None:
+    bot.say("hello")
+    with psycopg.connect(bot.database_url) as deleting:
+        deleting.execute(b"SELECT FROM conversations FOR UPDATE")
+        deleting.execute(b"UPDATE people SET erase_requested_at = now()")
+        deleting.execute(b"DELETE FROM identities")
+        writing = threading.Thread(target=bot.say, args=("hello again",))
+        writing.start()
+        while not bot.rows(WAITS_FOR_A_LOCK):
+            time.sleep(0.01)
+    writing.join()
+    assert bot.eraser.erase_settled() == 1
+    assert [m["text"] for m in bot.rows(INBOUND)] == ["hello again"]
+    assert len(bot.rows("SELECT FROM identities")) == 1
+    assert len(bot.channel.sent) == 2
+
+
+def test_an_erased_message_told_again_makes_nobody(bot: Bot) -> None:
+    message = bot.say("hello")
+    bot.eraser.forget(SOMEBODY)
+    bot.door.accept(message)
+    assert bot.take_in() == 0
+    assert bot.rows("SELECT FROM people") == []
 
 
 def test_two_people_never_share_a_conversation(bot: Bot) -> None:
