@@ -16,6 +16,7 @@ from core.adapters.openai import OpenAiLlm
 from core.adapters.redis_inbox import RedisInboxes, inboxes
 from core.adapters.twilio import STATUS_PATH, TwilioChannel
 from core.adapters.wakeups import QueueDepth
+from core.addresses import Broker, broker
 from core.answer import Answerer
 from core.build_router import Routing, routing_of
 from core.catchup import CatchUp
@@ -55,6 +56,7 @@ SENDERS: Final = 16
 """Threads of one worker that send what no turn is waiting for: later pieces, retries, look-ups."""
 DATABASE_CONNECTIONS: Final = 16
 """Of one worker: a turn holds one for milliseconds at its beginning and its end, none while it thinks."""
+_SENTINEL_BOUND: Final = timedelta(seconds=1)
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -108,12 +110,12 @@ class _WorkerEnvironment:
     routing: Routing
 
 
-def broker_of(environ: Mapping[str, str]) -> str:
-    """Returns the URL of Celery's broker. Raises: ConfigurationError."""
+def broker_of(environ: Mapping[str, str]) -> Broker:
+    """Returns Celery's broker. Raises: ConfigurationError."""
     environment = Environment(environ)
     redis = environment.read(RedisSettings)
     environment.check()
-    return redis.broker
+    return broker(redis.broker, bound=_SENTINEL_BOUND)
 
 
 def check_worker(environ: Mapping[str, str]) -> None:

@@ -21,6 +21,7 @@ from pydantic import (
     field_validator,
 )
 
+from core.addresses import sentinels_of
 from core.errors import ConfigurationError
 
 DEFAULT_PROMPTS: Final = Path(__file__).resolve().parent.parent / "prompts"
@@ -62,17 +63,23 @@ class RedisSettings(_Group):
 
     url: str = Field(
         alias="REDIS_URL",
-        pattern=r"^(rediss?|unix)://",
+        pattern=r"^(rediss?|unix|sentinel)://",
         repr=False,
-        description="e.g. redis://127.0.0.1:6379/0",
+        description="e.g. redis://127.0.0.1:6379/0, or sentinel://host1:26379,host2:26379/0?master=NAME",
     )
     broker_url: str = Field(
         alias="BROKER_URL",
         default="",
-        pattern=r"^(rediss?|redis\+socket|amqps?|pyamqp)://",
+        pattern=r"^(rediss?|redis\+socket|amqps?|pyamqp|sentinel)://",
         repr=False,
         description="e.g. amqp://user:password@host//, or leave unset to use REDIS_URL",
     )
+
+    @field_validator("url", "broker_url")
+    @classmethod
+    def _sentinels_are_named(cls, value: str) -> str:
+        sentinels_of(value)
+        return value
 
     @property
     def broker(self) -> str:

@@ -27,7 +27,8 @@ def _every(period: timedelta, task: str) -> dict[str, Any]:
 
 
 log.setup(os.environ.get("SISTERS_PROCESS", "worker"))
-app = Celery("sisters", broker=broker_of(os.environ), include=["worker.tasks"])
+_broker = broker_of(os.environ)
+app = Celery("sisters", broker=_broker.url, include=["worker.tasks"])
 app.conf.update(
     task_default_queue=QUEUE,
     task_ignore_result=True,
@@ -39,6 +40,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_transport_options={
+        **_broker.options,
         "socket_timeout": 10,
         "socket_connect_timeout": 3,
         "socket_keepalive": True,

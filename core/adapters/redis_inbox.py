@@ -25,8 +25,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
 from core.adapters.wakeups import QUEUE, REPORTS, WAKE, BrokerWakeups, Envelope
+from core.addresses import Sentinels, sentinels_of
 from core.errors import ConfigurationError, Transient
 from core.model import InboundMessage, StatusReport, dump_inbound, dump_report, person_key
 from core.ports import Backlog, Inbox
@@ -241,24 +243,45 @@ def _script(client: redis.Redis, name: str) -> Script:
 
 
 def _client(url: str, *, bound: timedelta, connections: int | None) -> redis.Redis:
+    how: dict[str, Any] = {
+        "max_connections": connections,
+        "socket_timeout": bound.total_seconds(),
+        "socket_connect_timeout": bound.total_seconds(),
+        "health_check_interval": 15,
+        # A connection that Redis closed is worth one more try; a timeout is not: the bound is on the whole call.
+        "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        "protocol": 2,  # no HELLO and no notifications: fewer round trips before the first command
+        "driver_info": None,
+    }
     try:
-        pool = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
-            url,
-            max_connections=connections,
-            socket_timeout=bound.total_seconds(),
-            socket_connect_timeout=bound.total_seconds(),
-            health_check_interval=15,
-            # A connection that Redis closed is worth one more try; a timeout is not: the bound is on the whole call.
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-            protocol=2,  # no HELLO and no notifications: fewer round trips before the first command
-            driver_info=None,
-        )
+        if sentinels := sentinels_of(url):
+            return redis.Redis(connection_pool=_master_pool(sentinels, how, bound=bound))
+        pool = ConnectionPool.from_url(url, **how)  # pyright: ignore[reportUnknownMemberType]
     except ValueError:  # its message may repeat a part of the password
         raise ConfigurationError(
             ["REDIS_URL: not a URL that redis-py can read; percent-encode special characters in the password"]
         ) from None
     pool.connection_class = _BOUNDED.get(pool.connection_class, pool.connection_class)
     return redis.Redis(connection_pool=pool)
+
+
+def _master_pool(sentinels: Sentinels, how: dict[str, Any], *, bound: timedelta) -> SentinelConnectionPool:
+    """Connections to whichever Redis the sentinels call the master; one that was demoted is left at its first refusal.
+
+    A sentinel that does not answer costs a new connection a third of the bound: whoever answered is asked first next.
+    """
+    manager = Sentinel([])
+    manager.sentinels = [
+        _client(f"redis://{f'[{host}]' if ':' in host else host}:{port}", bound=bound / 3, connections=None)
+        for host, port in sentinels.hosts
+    ]
+    if sentinels.sentinel_password:
+        for asked in manager.sentinels:
+            asked.connection_pool.connection_kwargs["password"] = sentinels.sentinel_password
+    account = {"username": sentinels.username or None, "password": sentinels.password or None}
+    return SentinelConnectionPool(
+        sentinels.master, manager, connection_class=_BoundedMaster, db=sentinels.database, **account, **how
+    )
 
 
 class _BoundedName(Connection):
@@ -283,6 +306,18 @@ class _BoundedName(Connection):
 
 class _BoundedNameTls(_BoundedName, SSLConnection):  # pyright: ignore[reportIncompatibleMethodOverride]
     """The same under TLS."""
+
+
+class _BoundedMaster(_BoundedName, SentinelManagedConnection):
+    """The same for the master of sentinels, who may tell a name.
+
+    redis-py 8.1 keeps such a connection after a timeout, as it keeps no other: a master that froze would be asked for
+    ever, and its late answer taken for that to the next command.
+    """
+
+    def read_response(self, *args: Any, **how: Any) -> Any:
+        read: Callable[..., Any] = super().read_response
+        return read(*args, **{"disconnect_on_error": True, **how})
 
 
 _BOUNDED: Final[dict[type, type]] = {Connection: _BoundedName, SSLConnection: _BoundedNameTls}

@@ -11,6 +11,7 @@ from kombu import Connection
 from kombu.pools import ProducerPool
 from prometheus_client import Counter
 
+from core.addresses import broker
 from core.errors import Transient
 
 WAKE: Final = "sisters.wake"
@@ -90,10 +91,11 @@ class Envelope:
 
 def _bounded(broker_url: str, bound_s: float) -> Connection:
     """A connection whose every step is bounded; nothing is opened yet."""
+    where = broker(broker_url, bound=timedelta(seconds=bound_s))
     options = {"socket_timeout": bound_s, "socket_connect_timeout": bound_s, "health_check_interval": 25}
     if broker_url.startswith(("amqp", "pyamqp")):
         options = {"read_timeout": bound_s, "write_timeout": bound_s}
-    return Connection(broker_url, connect_timeout=bound_s, transport_options=options)
+    return Connection(where.url, connect_timeout=bound_s, transport_options={**options, **where.options})
 
 
 class QueueDepth:

@@ -133,13 +133,20 @@ def test_a_directory_of_prompts_that_is_none_is_told_by_the_variables_name(tmp_p
     assert problem.startswith("PROMPTS_DIR: no such directory of prompts")
 
 
-@pytest.mark.parametrize("url", ["redis://h:6379/0", "rediss://u:p@h:6380/1", "unix:///run/redis.sock"])
-def test_redis_may_be_reached_in_three_ways(url: str):
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h:6379/0", "rediss://u:p@h:6380/1", "unix:///run/redis.sock", "sentinel://:p@a,b:26380/0?master=m"],
+)
+def test_redis_may_be_reached_in_four_ways(url: str):
     assert Environment({"REDIS_URL": url}).read(RedisSettings).url == url
 
 
-def test_sentinels_are_not_served_yet():
-    assert problems({"REDIS_URL": "sentinel://h:26379/0"}, RedisSettings)[0].startswith("REDIS_URL: ")
+def test_a_mistake_in_an_address_of_sentinels_is_told_at_once_and_no_password_with_it():
+    wrong = {"REDIS_URL": "sentinel://:hush@h:26379/0", "BROKER_URL": "sentinel://:hush@h:1:2/0?master=m"}
+    of_broker, of_redis = sorted(problems(wrong, RedisSettings))
+    assert of_redis.startswith("REDIS_URL: names no master")
+    assert of_broker.startswith("BROKER_URL: should name the sentinels as host:port")
+    assert "hush" not in of_broker + of_redis
 
 
 def test_any_password_works_in_parts():
