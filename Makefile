@@ -34,8 +34,8 @@ chaos-broken: $(INSTALLED) ## break one rule at a time in a copy: chaos must not
 eval: $(INSTALLED) ## how often the right one answers, beside the article's algorithm; FILE=labelled.jsonl
 	@$(RUN) tests.eval $(FILE)
 
-compose-test: ## build the image and answer a message in containers; needs Docker
-	@$(PYTHON) -m deploy.local.compose_test
+compose-test: ## build the image and answer a message in containers; needs Docker; ARGS=--production
+	@$(PYTHON) -m deploy.local.compose_test $(ARGS)
 
 $(INSTALLED): pyproject.toml uv.lock | $(UV)
 	@echo "installing the locked packages into .venv (the first time about a minute) ..."
