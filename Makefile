@@ -40,7 +40,7 @@ compose-test: ## build the image and answer a message in containers; needs Docke
 $(INSTALLED): pyproject.toml uv.lock | $(UV)
 	@echo "installing the locked packages into .venv (the first time about a minute) ..."
 	@env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never \
-		$(UV) sync --frozen --quiet --python "$$(command -v $(PYTHON))"
+		$(UV) sync --frozen --quiet $(SYNC) --python "$$(command -v $(PYTHON))"
 	@touch $@
 
 $(UV):
