@@ -38,8 +38,10 @@ class Postgres:
     /var/tmp. The wheel's own Python interface is not used: as root it loosened the mode of a home directory.
     """
 
-    def __init__(self, *, durable: bool, log: Path) -> None:
+    def __init__(self, *, durable: bool, log: Path, address: str = "127.0.0.1") -> None:
+        """`address` is where others reach it: of this machine, with whom it shares a network."""
         self._durable: Final = durable
+        self._address: Final = address
         self._log: Final = log
         self._password: Final = secrets.token_urlsafe(18)
         self._account: Final = _unprivileged()
@@ -55,7 +57,7 @@ class Postgres:
 
     def database_url(self, name: str) -> str:
         """Connection URL of a database on this server."""
-        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{name}"
+        return f"postgresql://{USER}:{self._password}@{self._address}:{self._port}/{name}"
 
     @property
     def pid(self) -> int:
@@ -161,6 +163,8 @@ class Postgres:
         ]
         self._run(command, directory)
         secret.unlink()
+        with (directory / "data" / "pg_hba.conf").open("a", encoding="utf-8") as rules:
+            rules.write("host all all samenet scram-sha-256\n")  # loopback stands there already
 
     def _spawn(self) -> Child:
         if self._directory is None:
@@ -168,7 +172,7 @@ class Postgres:
         command = [
             str(self._programs / "postgres"),
             *("-D", str(self._directory / "data"), "-p", str(self._port)),
-            *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200"),
+            *("-c", f"listen_addresses={self._address}", "-c", "unix_socket_directories=", "-c", "max_connections=200"),
             *(() if self._durable else _NOT_DURABLE),
         ]
         return Child(command, log=self._log, environ=_ENVIRON, directory=self._directory, account=self._account)

@@ -25,8 +25,10 @@ class Redis:
     What it acknowledged survives SIGKILL: it writes the append-only file before it answers.
     """
 
-    def __init__(self, *, log: Path) -> None:
+    def __init__(self, *, log: Path, address: str = "127.0.0.1") -> None:
+        """`address` is where others reach it, besides loopback."""
         self._log: Final = log
+        self._address: Final = address
         self._password: Final = secrets.token_urlsafe(18)
         self._port = 0
         self._directory: Path | None = None
@@ -39,7 +41,7 @@ class Redis:
 
     def database_url(self, number: int) -> str:
         """URL of one of its 64 databases."""
-        return f"redis://:{self._password}@127.0.0.1:{self._port}/{number}"
+        return f"redis://:{self._password}@{self._address}:{self._port}/{number}"
 
     @property
     def pid(self) -> int:
@@ -52,8 +54,9 @@ class Redis:
         program = find_program()
         self._port = free_port()
         self._directory = fresh_directory("redis", Path(tempfile.gettempdir()))
+        addresses = " ".join(sorted({"127.0.0.1", self._address}))
         (self._directory / "redis.conf").write_text(  # the directory is private: so is the password
-            f"bind 127.0.0.1\nport {self._port}\nrequirepass {self._password}\ndatabases 64\n"
+            f"bind {addresses}\nport {self._port}\nrequirepass {self._password}\ndatabases 64\n"
             f'dir {self._directory}\nappendonly yes\nappendfsync everysec\nsave ""\nmaxmemory-policy noeviction\n',
             encoding="utf-8",
         )
