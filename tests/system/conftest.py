@@ -5,6 +5,7 @@ import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -21,9 +22,17 @@ _numbers = itertools.count(1)
 
 @contextmanager
 def running_system(
-    logs: Path, environ: Mapping[str, str], *, workers: int = 1, concurrency: int = 50
+    logs: Path,
+    environ: Mapping[str, str],
+    *,
+    workers: int = 1,
+    concurrency: int = 50,
+    elsewhere: Mapping[str, str] = MappingProxyType({}),
 ) -> Generator[System]:
-    """Everything as real processes; of the tester's own environment only what is no setting of ours."""
+    """Everything as real processes; of the tester's own environment only what is no setting of ours.
+
+    `elsewhere` names services that stand in for the local ones: REDIS_URL, BROKER_URL, DATABASE_URL.
+    """
     outside = {name: value for name, value in os.environ.items() if not name.startswith(FROM_OUTSIDE)}
     with ExitStack() as parts:
         postgres = parts.enter_context(Postgres(durable=False, log=logs / "postgres.log"))
@@ -34,12 +43,12 @@ def running_system(
             redis_url=redis.url,
             webhook_port=free_port(),
             simulator_port=free_port(),
-        )
+        ) | dict(elsewhere)
         stack = parts.enter_context(Stack(settings, logs=logs))
         stack.start(workers=workers, concurrency=concurrency)
         system = System(stack=stack, postgres=postgres, redis=redis, logs=logs)
         system.wait_until(
-            lambda: len(system.rows("SELECT id FROM workers")) == workers, within_s=30, what=f"{workers} workers"
+            lambda: len(system.rows("SELECT id FROM workers")) == workers, within_s=90, what=f"{workers} workers"
         )
         yield system
 
