@@ -170,7 +170,7 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         eraser=Eraser(store=store, inboxes=box),
         catch_up=_catch_up(store, box, intake, _line(read.twilio, channel), worker_id, read.turn),
         presence=presence,
-        sampler=Sampler(store=store, inboxes=box, queue=queue, levels=levels),
+        sampler=Sampler(store=store, inboxes=box, queue=queue, levels=levels, budget_usd=read.limits.budget_usd),
         levels=levels,
         clients=(outbox, llm, moderator, channel, queue, *_learn_vectors(read.routing, store)),
     )

@@ -1,7 +1,10 @@
 """Looks at Redis, the broker and Postgres now and then, so that a scrape of /metrics asks nobody and never hangs."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final
 
 from core.metrics import Level, Levels
@@ -28,16 +31,29 @@ class _Rest:
     senders_resting: int
     workers_alive: int
     dead_letters: int
+    database_bytes: int
+    clock_s: float
 
 
 class Sampler:
     """Three looks that know nothing of each other. Every worker takes them: of several, ask for the maximum."""
 
-    def __init__(self, *, store: Store, inboxes: Inboxes, queue: Queue, levels: Levels) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        inboxes: Inboxes,
+        queue: Queue,
+        levels: Levels,
+        budget_usd: Decimal = Decimal(0),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._inboxes = inboxes
         self._queue = queue
         self._levels = levels
+        self._budget_usd = budget_usd
+        self._clock = clock
 
     def look_at_inboxes(self) -> None:
         """Raises: Transient when Redis is away."""
@@ -62,10 +78,15 @@ class Sampler:
 
     def look_at_postgres(self) -> None:
         """Raises: Transient when Postgres is away."""
+        spent: Decimal | None = None
         with self._store.transaction() as transaction:
             turns = transaction.all(_Phase, "look_at_turns")
             deliveries = transaction.all(_Phase, "look_at_deliveries")
+            asked_at = self._clock()
             rest = transaction.one(_Rest, "look_at_the_rest", silence=SILENT_AFTER)
+            answered_at = self._clock()
+            if self._budget_usd:
+                spent = transaction.value("spent_today")
         assert rest is not None  # it is one row of counts
         self._levels.saw(
             "postgres",
@@ -79,8 +100,28 @@ class Sampler:
                     help="What is kept for a person to look at, 10,000 at most",
                     value=rest.dead_letters,
                 ),
+                Level(name="sisters_database_bytes", help="Size of our database", value=rest.database_bytes),
+                Level(
+                    name="sisters_clock_skew_seconds",
+                    help="How far this worker's clock is from that of Postgres, at least",
+                    value=_apart(rest.clock_s, asked_at, answered_at),
+                ),
+                *self._budget(spent),
             ],
         )
+
+    def _budget(self, spent: Decimal | None) -> list[Level]:
+        if spent is None:
+            return []
+        return [
+            Level(name="sisters_budget_usd", help="What may be spent in a day (UTC)", value=float(self._budget_usd)),
+            Level(name="sisters_spent_today_usd", help="What was spent of it", value=float(spent)),
+        ]
+
+
+def _apart(there_s: float, asked_at: float, answered_at: float) -> float:
+    """How far another clock, read between these moments of ours, lies outside of them."""
+    return max(0.0, asked_at - there_s, there_s - answered_at)
 
 
 def _levels(what: str, meaning: str, phases: tuple[str, ...], seen: list[_Phase]) -> list[Level]:

@@ -12,4 +12,6 @@ FROM deliveries WHERE state IN ('waiting', 'sending', 'unknown') GROUP BY 1;
 -- name: look_at_the_rest
 SELECT (SELECT count(*) FROM senders WHERE paused_until > now()) AS senders_resting,
        (SELECT count(*) FROM workers WHERE beat_at > now() - %(silence)s::interval) AS workers_alive,
-       (SELECT count(*) FROM (SELECT FROM dead_letters LIMIT 10000) AS first) AS dead_letters;
+       (SELECT count(*) FROM (SELECT FROM dead_letters LIMIT 10000) AS first) AS dead_letters,
+       pg_database_size(current_database()) AS database_bytes,
+       extract(epoch FROM clock_timestamp())::float AS clock_s;

@@ -29,6 +29,7 @@ asked() { # NAME QUESTION
 
 made_up postgres_password
 made_up metrics_token
+made_up grafana_password
 asked twilio_auth_token "Twilio's auth token (two, comma-separated, while rotating)"
 asked openai_api_key "OpenAI's API key"
 ls -l "$directory"

@@ -1,7 +1,10 @@
 """One look at each service, from which a scrape is answered."""
 
+import time
 from contextlib import closing
 from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -21,12 +24,12 @@ AWAY = "redis://127.0.0.1:1/0"
 
 
 class Looks:
-    def __init__(self, bot: Bot, *, box: RedisInboxes | None = None, broker: str = "") -> None:
+    def __init__(self, bot: Bot, *, box: RedisInboxes | None = None, broker: str = "", **more: Any) -> None:
         levels = Levels(good_for=GOOD_FOR)
         self.registry = CollectorRegistry(auto_describe=True)
         self.registry.register(levels)
         self.queue = QueueDepth(broker or bot.redis_url)
-        self.sampler = Sampler(store=bot.store, inboxes=box or bot.inboxes, queue=self.queue, levels=levels)
+        self.sampler = Sampler(store=bot.store, inboxes=box or bot.inboxes, queue=self.queue, levels=levels, **more)
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"sisters_{name}", labels)
@@ -79,6 +82,26 @@ def test_open_turns_and_pieces_are_seen_by_phase(bot: Bot) -> None:
     assert looks.value("senders_resting") == 1
     assert looks.value("workers_alive") == 1
     assert looks.value("dead_letters") == 0
+
+
+def test_what_is_spent_of_the_days_budget_is_seen_where_there_is_one(bot: Bot) -> None:
+    looks = Looks(bot)
+    looks.sampler.look_at_postgres()
+    assert (looks.value("budget_usd"), looks.value("spent_today_usd")) == (None, None)
+    bot.say("hello")
+    bot.change("UPDATE turns SET cost_usd = 1.25")
+    looks = Looks(bot, budget_usd=Decimal("2.50"))
+    looks.sampler.look_at_postgres()
+    assert (looks.value("budget_usd"), looks.value("spent_today_usd")) == (2.5, 1.25)
+
+
+@pytest.mark.parametrize("ahead_s", [-30.0, 0.0, 30.0])
+def test_a_clock_that_is_wrong_is_seen_and_a_slow_answer_is_no_wrong_clock(bot: Bot, ahead_s: float) -> None:
+    looks = Looks(bot, clock=lambda: time.time() + ahead_s)
+    looks.sampler.look_at_postgres()
+    assert looks.value("clock_skew_seconds") == pytest.approx(abs(ahead_s), abs=3)
+    assert ahead_s or looks.value("clock_skew_seconds") == 0
+    assert (looks.value("database_bytes") or 0) > 1_000_000
 
 
 def test_a_service_that_is_away_is_not_told_of(bot: Bot) -> None:

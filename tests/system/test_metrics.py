@@ -20,6 +20,7 @@ def told(url: str) -> str:
 def test_worker_and_webhook_tell_every_metric_that_readme_names_and_no_other(system: System, person: str) -> None:
     port = free_port()
     system.stack.environ["METRICS_PORT"] = str(port)
+    system.stack.environ["BUDGET_USD_PER_DAY"] = "100"
     system.stack.start_worker("measured")
     worker = f"http://127.0.0.1:{port}"
     system.stack.phone.inbound(person, "Which synthesizer should I buy?")

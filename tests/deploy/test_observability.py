@@ -1,0 +1,146 @@
+"""Alerts fire when they should and not before, and name metrics that exist, as the dashboard does."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.names import metrics_in, metrics_that_exist
+
+HERE = Path(__file__).resolve().parents[2] / "deploy" / "observability"
+RULES = [rule for group in yaml.safe_load((HERE / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
+PANELS = json.loads((HERE / "grafana" / "dashboard.json").read_text())["panels"]
+QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
+NODE = 'node_filesystem_{}_bytes{{instance="host",mountpoint="/",fstype="ext4"}}'
+
+HEALTHY = {
+    'sisters_inboxes_oldest_seconds{instance="w1"}': "5x60",
+    'sisters_workers_alive{instance="w1"}': "2x60",
+    'sisters_turns_open{instance="w1",phase="waiting"}': "0x60",
+    'sisters_turns_total{instance="w1",outcome="failed"}': "0x60",
+    'sisters_dead_letters{instance="w1"}': "0x60",
+    'sisters_sent_twice_total{instance="w1"}': "0x60",
+    'sisters_webhook_messages_total{instance="web"}': "0+10x60",
+    'sisters_webhook_refusals_total{instance="web",reason="redis"}': "0x60",
+    'sisters_webhook_refusals_total{instance="web",reason="signature"}': "0x60",
+    'sisters_catch_up_messages_total{instance="w1",fate="late"}': "7x60",
+    'sisters_llm_errors_total{instance="w1",provider="openai",reason="timeout"}': "0+1x60",
+    'sisters_llm_errors_total{instance="w1",provider="openai",reason="auth"}': "0x60",
+    'sisters_llm_seconds_count{instance="w1",provider="openai",outcome="answered"}': "0+10x60",
+    'sisters_llm_breaker{instance="w1",provider="openai"}': "2x60",
+    'sisters_llm_breaker{instance="w1",provider="other"}': "0x60",
+    'sisters_moderation_unchecked_total{instance="w1"}': "0x60",
+    'sisters_sends_total{instance="w1",outcome="failed",code="63016"}': "0x60",
+    'sisters_reported_failures_total{instance="w1",code="63024"}': "0x60",
+    'sisters_senders_resting{instance="w1"}': "0x60",
+    'sisters_budget_usd{instance="w1"}': "10x60",
+    'sisters_spent_today_usd{instance="w1"}': "7x60",
+    NODE.format("avail"): "30x60",
+    NODE.format("size"): "100x60",
+    'sisters_clock_skew_seconds{instance="w1"}': "0.2x60",
+    'sisters_duty_failing{instance="w1",duty="beat"}': "0x60",
+}
+"""Series of an ordinary half hour, a value every 30 s, as promtool writes them: 5x60 stays, 0+10x60 grows."""
+
+FAULTS: dict[str, dict[str, str | None]] = {
+    "SistersMessageWaits": {'sisters_inboxes_oldest_seconds{instance="w1"}': "61x60"},
+    "SistersNoWorker": {'sisters_workers_alive{instance="w1"}': None},
+    "SistersAnswersWaitForAPlace": {'sisters_turns_open{instance="w1",phase="waiting"}': "4x60"},
+    "SistersTurnsFail": {'sisters_turns_total{instance="w1",outcome="failed"}': "0+1x60"},
+    "SistersDeadLetters": {'sisters_dead_letters{instance="w1"}': "1x60"},
+    "SistersSentTwice": {'sisters_sent_twice_total{instance="w1"}': "0x30 1x29"},
+    "SistersWebhookAway": {'sisters_webhook_messages_total{instance="web"}': None},
+    "SistersRedisAway": {'sisters_webhook_refusals_total{instance="web",reason="redis"}': "0+1x60"},
+    "SistersSignatures": {'sisters_webhook_refusals_total{instance="web",reason="signature"}': "0+1x60"},
+    "SistersLogHadMore": {'sisters_catch_up_messages_total{instance="w1",fate="late"}': "7x30 8x29"},
+    "SistersModelErrors": {'sisters_llm_errors_total{instance="w1",provider="openai",reason="timeout"}': "0+3x60"},
+    "SistersNoModel": {'sisters_llm_breaker{instance="w1",provider="other"}': "2x60"},
+    "SistersModelAccount": {'sisters_llm_errors_total{instance="w1",provider="openai",reason="auth"}': "0x45 1x14"},
+    "SistersModerationAway": {'sisters_moderation_unchecked_total{instance="w1"}': "0+1x60"},
+    "SistersSendsFail": {'sisters_sends_total{instance="w1",outcome="failed",code="63016"}': "0+1x60"},
+    "SistersFailuresReported": {'sisters_reported_failures_total{instance="w1",code="63024"}': "0+1x60"},
+    "SistersSenderRests": {'sisters_senders_resting{instance="w1"}': "1x60"},
+    "SistersBudgetNearlySpent": {'sisters_spent_today_usd{instance="w1"}': "8.5x60"},
+    "SistersDatabaseNearlyFull": {NODE.format("avail"): "14x60"},
+    "SistersClockSkew": {'sisters_clock_skew_seconds{instance="w1"}': "2x60"},
+    "SistersDutyFails": {'sisters_duty_failing{instance="w1",duty="beat"}': "1x60"},
+}
+
+
+def firing(directory: Path, faults: dict[str, str | None], expected: list[str]) -> subprocess.CompletedProcess[str]:
+    """promtool's verdict on exactly these alerts firing after 25 minutes."""
+    series = {name: values for name, values in (HEALTHY | faults).items() if values is not None}
+    samples: list[dict[str, Any]] = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in expected]
+    test = {
+        "rule_files": [str(HERE / "alerts.yml")],
+        "evaluation_interval": "30s",
+        "tests": [{
+            "interval": "30s",
+            "input_series": [{"series": name, "values": values} for name, values in series.items()],
+            "promql_expr_test": [{
+                "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+                "eval_time": "25m",
+                "exp_samples": samples,
+            }],
+        }],
+    }  # fmt: skip
+    path = directory / "test.yml"
+    path.write_text(yaml.safe_dump(test))
+    return promtool("test", "rules", str(path))
+
+
+def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.debian("promtool")
+def test_on_an_ordinary_day_nothing_fires(tmp_path: Path):
+    done = firing(tmp_path, {}, [])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.debian("promtool")
+@pytest.mark.parametrize("alert", FAULTS)
+def test_an_alert_fires_at_its_fault_and_no_other_does(tmp_path: Path, alert: str):
+    done = firing(tmp_path, FAULTS[alert], [alert])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_fault_a_severity_and_a_line_for_the_runbook():
+    assert [rule["alert"] for rule in RULES] == list(FAULTS)
+    for rule in RULES:
+        assert rule["labels"]["severity"] in {"page", "ticket"}
+        assert rule["annotations"].keys() == {"summary", "runbook"}
+
+
+@pytest.mark.parametrize("query", [rule["expr"] for rule in RULES] + QUERIES)
+def test_a_query_names_metrics_that_exist(query: str):
+    ours = metrics_in(query)
+    assert ours <= metrics_that_exist()
+    assert ours or "node_" in query
+
+
+@pytest.mark.debian("promtool")
+def test_promtool_reads_the_configuration_and_every_query_of_the_dashboard(tmp_path: Path):
+    done = promtool("check", "config", str(HERE / "prometheus.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rules = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(QUERIES)]
+    (tmp_path / "queries.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    done = promtool("check", "rules", str(tmp_path / "queries.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dashboard_has_panels_that_do_not_overlap():
+    taken = [
+        (x, y)
+        for panel in PANELS
+        for at in [panel["gridPos"]]
+        for x in range(at["x"], at["x"] + at["w"])
+        for y in range(at["y"], at["y"] + at["h"])
+    ]
+    assert len(taken) == len(set(taken))
+    assert max(x for x, _ in taken) < 24
+    assert len({panel["id"] for panel in PANELS}) == len(PANELS)
