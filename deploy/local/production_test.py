@@ -261,7 +261,8 @@ def _caddy(directory: Path) -> str:
 
 
 def _bindings(host: Mapping[str, Any]) -> Sequence[Sequence[dict[str, str]]]:
-    return list((host["PortBindings"] or {}).values())
+    bindings: Mapping[str, Sequence[dict[str, str]]] = host["PortBindings"] or {}
+    return list(bindings.values())
 
 
 def _service(told: Mapping[str, Any]) -> str:

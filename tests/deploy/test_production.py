@@ -59,7 +59,7 @@ def test_our_processes_read_secrets_from_files_and_know_every_variable(name: str
     assert set(files.values()) == mounted
     for key in files:
         variable = key.removesuffix("_FILE")
-        assert variable in config._SECRETS
+        assert variable in config.SECRETS
         assert environment[variable] == ""  # what .env still holds is not passed on
     assert environment["SIMULATOR_INTERNAL_URL"] == ""
 
@@ -98,7 +98,7 @@ class Backups:
         password = directory / "password"
         password.write_text(str(where["password"]))
         self.environ = {
-            "PATH": f"{postgres._installed() / postgres._PROGRAMS}:{os.environ['PATH']}",
+            "PATH": f"{postgres.programs()}:{os.environ['PATH']}",
             "PGHOST": str(where["host"]), "PGPORT": str(where["port"]), "PGUSER": str(where["user"]),
             "PGDATABASE": str(where["dbname"]), "POSTGRES_PASSWORD_FILE": str(password),
             "BACKUP_DIR": str(self.directory), "BACKUP_KEEP": "2", "BACKUP_EVERY_S": "60", "BACKUP_TIMEOUT_S": "60",
