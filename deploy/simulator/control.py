@@ -1,25 +1,31 @@
-"""The simulator's own calls: people write, faults are set, the log is read; and a page that says what this is."""
+"""The simulator's own calls: people write, faults are set, the log is read."""
 
+import asyncio
+import json
 from typing import Any, Final
+from urllib.parse import urldefrag
 
 from aiohttp import web
 from pydantic import ValidationError
 
-from deploy.simulator.background import Background
-from deploy.simulator.faults import Faults, FaultsError, problems_of
+from deploy.simulator.faults import FaultsError, problems_of
+from deploy.simulator.inspection import Inspection
+from deploy.simulator.knobs import knobs_json
+from deploy.simulator.people import people_json
 from deploy.simulator.postman import Attempt
-from deploy.simulator.state import Calls, Log, Message, iso
+from deploy.simulator.rows import MEDIA_PATH, call_json, message_json
+from deploy.simulator.settings import Settings
+from deploy.simulator.state import Message
 from deploy.simulator.twilio_content import Contents
-from deploy.simulator.twilio_inbound import Inbound, InboundError, People
+from deploy.simulator.twilio_inbound import Burst, Inbound, InboundError, People
 from deploy.simulator.wire import json_answer
+from deploy.simulator.world import World
 
-_PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Simulated WhatsApp</title>
-<meta name="viewport" content="width=device-width"><h1>Simulated</h1>
-<p>This is a stand-in for Twilio and OpenAI. Nothing here reaches a real phone or a real model.</p>
-<p>Write to the bot: <code>POST /simulator/inbound {"from": "+491700000001", "body": "hello"}</code><br>
-Read along: <a href="/simulator/messages">messages</a>, <a href="/simulator/calls">calls</a>,
-<a href="/simulator/stats">stats</a>, <a href="/simulator/faults">faults</a></p></html>"""
-_POLICY: Final = {"Content-Security-Policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"}
+_MEDIA_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    # What a person sends is shown, never run: an HTML or SVG file opened by itself gets no scripts and no origin.
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+}
 
 
 class Control:
@@ -28,19 +34,20 @@ class Control:
     def __init__(
         self,
         *,
-        log: Log,
-        calls: Calls,
+        settings: Settings,
+        world: World,
         contents: Contents,
-        faults: Faults,
         people: People,
-        background: Background,
+        inspection: Inspection,
     ) -> None:
-        self._log = log
-        self._calls = calls
+        self._settings = settings
+        self._world = world
+        self._log = world.log
+        self._calls = world.calls
+        self._faults = world.faults
         self._contents = contents
-        self._faults = faults
         self._people = people
-        self._background = background
+        self._inspection = inspection
 
     def routes(self) -> list[web.RouteDef]:
         """Where all this is found."""
@@ -52,35 +59,65 @@ class Control:
             web.delete("/simulator/state", self.clear),
             web.get("/simulator/calls", self.calls),
             web.get("/simulator/stats", self.stats),
-            web.get("/simulator/media/{media}", self.media),
+            web.get("/simulator/knobs", self.knobs),
+            web.get("/simulator/people", self.people),
+            web.get("/simulator/status", self.status),
+            web.get("/simulator/events", self._world.events.stream),
+            web.get(MEDIA_PATH + "{media}", self.media),
             web.get("/healthz", self.health),
-            web.get("/", self.page),
         ]
 
     async def inbound(self, request: web.Request) -> web.Response:
         """A person writes. 200 with the deliveries when they are over; 202 at once with `"wait": false`."""
+        raw = await request.read()
         try:
-            inbound = Inbound.model_validate_json(await request.read())
-            message = self._people.write(inbound)
+            if _is_burst(raw):
+                return await self._burst(Burst.model_validate_json(raw))
+            return await self._one(Inbound.model_validate_json(raw))
         except ValidationError as error:
             return _wrong(problems_of(error))
         except InboundError as error:
-            return _wrong([str(error)])
+            return _wrong([str(error)], status=error.status)
+
+    async def _one(self, inbound: Inbound) -> web.Response:
+        message = self._people.write(inbound)
         if not inbound.wait:
-            self._background.start(self._people.deliver(message, inbound))
-            return _json({"sid": message.sid, "person": self._log.person(message.sender)}, status=202)
-        deliveries = await self._people.deliver(message, inbound)
-        return _json(
-            {
-                "sid": message.sid,
-                "person": self._log.person(message.sender),
-                "acknowledged": any(_ok(attempts) for attempts in deliveries),
-                "deliveries": [
-                    {"acknowledged": _ok(attempts), "attempts": [a.as_json() for a in attempts]}
-                    for attempts in deliveries
-                ],
-            }
-        )
+            self._world.background.start(self._people.deliver(message, inbound))
+            return _json(self._named(message), status=202)
+        return _json(self._delivered(message, await self._people.deliver(message, inbound)))
+
+    async def _burst(self, several: Burst) -> web.Response:
+        """Written in order; delivered with the same gaps, in the same order or in the opposite one."""
+        for each in several.burst:  # all or nothing
+            self._people.check(each)
+        written = [(self._people.write(each), each) for each in several.burst]
+        order = list(range(len(written)))
+        if several.shuffle:
+            order.reverse()
+
+        async def deliver(number: int) -> list[list[Attempt]]:
+            await asyncio.sleep(order.index(number) * several.gap_ms / 1000)
+            return await self._people.deliver(*written[number])
+
+        if several.wait:
+            answers = await asyncio.gather(*map(deliver, range(len(written))))
+            told = [self._delivered(message, each) for (message, _), each in zip(written, answers, strict=True)]
+            return _json({"burst": told})
+        for number in order:
+            self._world.background.start(deliver(number))
+        return _json({"burst": [self._named(message) for message, _ in written]}, status=202)
+
+    def _named(self, message: Message) -> dict[str, Any]:
+        return {"sid": message.sid, "person": self._log.person(message.sender)}
+
+    def _delivered(self, message: Message, deliveries: list[list[Attempt]]) -> dict[str, Any]:
+        return {
+            **self._named(message),
+            "acknowledged": any(_ok(attempts) for attempts in deliveries),
+            "deliveries": [
+                {"acknowledged": _ok(attempts), "attempts": [a.as_json() for a in attempts]} for attempts in deliveries
+            ],
+        }
 
     async def messages(self, request: web.Request) -> web.Response:
         """The log, oldest first: of one person by any of their ids, or all. `after` (a number) leaves out older."""
@@ -108,9 +145,7 @@ class Control:
     async def clear(self, request: web.Request) -> web.Response:
         """Forgets messages, people, media and calls and stops what is under way; faults stay."""
         del request
-        self._background.stop()
-        self._log.clear()
-        self._calls.clear()
+        self._world.clear()
         self._contents.clear()
         return web.Response(status=204)
 
@@ -121,11 +156,11 @@ class Control:
         if not limit.isdecimal():
             return _wrong(["limit: must be a whole number"])
         found = [
-            call
-            for call in self._calls.recent
+            (number, call)
+            for number, call in self._calls.recent
             if (not endpoint or call.endpoint == endpoint) and (not about or call.about == about)
         ]
-        return _json([call.as_json() for call in found[max(0, len(found) - int(limit)) :]])
+        return _json([call_json(self._log, *each) for each in found[max(0, len(found) - int(limit)) :]])
 
     async def stats(self, request: web.Request) -> web.Response:
         """Counts since the last clearing."""
@@ -137,47 +172,39 @@ class Control:
         found = self._log.media(request.match_info["media"])
         if found is None:
             return web.Response(status=404)
-        return web.Response(body=found[0], headers={"Content-Type": found[1]})
+        return web.Response(body=found[0], headers={"Content-Type": found[1], **_MEDIA_HEADERS})
+
+    async def knobs(self, request: web.Request) -> web.Response:
+        """What can be made to go wrong."""
+        del request
+        return _json(knobs_json())
+
+    async def people(self, request: web.Request) -> web.Response:
+        """Whose phones the page shows at first."""
+        del request
+        return _json(people_json())
+
+    async def status(self, request: web.Request) -> web.Response:
+        """How this simulator is set up, and whether `sisters inspect` answers."""
+        del request
+        return _json(
+            {
+                "webhook_url": urldefrag(self._settings.webhook_url).url,
+                "account_sid": self._settings.account_sid,
+                "number": self._settings.number,
+                "llm_latency_ms": round(self._settings.llm_latency.total_seconds() * 1000),
+                "inspect": await self._inspection.alive(),
+            }
+        )
 
     async def health(self, request: web.Request) -> web.Response:
         """Alive."""
         del request
         return _json({"ok": True})
 
-    async def page(self, request: web.Request) -> web.Response:
-        """What this is. The phone page takes this place."""
-        del request
-        return web.Response(text=_PAGE, content_type="text/html", headers=_POLICY)
-
-
-def message_json(log: Log, message: Message) -> dict[str, Any]:
-    """Returns a message as `GET /simulator/messages` shows it."""
-    form = message.form or {}
-    return {
-        "number": message.number,
-        "sid": message.sid,
-        "person": log.person(message.sender if message.direction == "inbound" else message.recipient),
-        "direction": message.direction,
-        "from": message.sender,
-        "to": message.recipient,
-        "body": message.body,
-        "status": message.status,
-        "error_code": message.error_code,
-        "created_at": iso(message.created_at),
-        "updated_at": iso(message.updated_at),
-        "media": [
-            {"sid": m.sid, "content_type": m.content_type, "bytes": m.size_bytes, "url": m.url} for m in message.media
-        ],
-        "profile_name": form.get("ProfileName", ""),
-        "quoted_sid": form.get("OriginalRepliedMessageSid", ""),
-        "button": form.get("ButtonPayload", ""),
-        "location": {"latitude": form["Latitude"], "longitude": form["Longitude"]} if "Latitude" in form else None,
-        "status_callback": message.status_callback,
-    }
-
 
 def _ok(attempts: list[Attempt]) -> bool:
-    return bool(attempts) and attempts[-1].status // 100 == 2  # noqa: PLR2004 - any success
+    return bool(attempts) and attempts[-1].good
 
 
 def _json(value: Any, *, status: int = 200) -> web.Response:
@@ -185,5 +212,12 @@ def _json(value: Any, *, status: int = 200) -> web.Response:
     return web.Response(body=answer.body, status=status, content_type="application/json")
 
 
-def _wrong(problems: list[str]) -> web.Response:
-    return _json({"error": "; ".join(problems), "problems": problems}, status=400)
+def _wrong(problems: list[str], *, status: int = 400) -> web.Response:
+    return _json({"error": "; ".join(problems), "problems": problems}, status=status)
+
+
+def _is_burst(raw: bytes) -> bool:
+    try:
+        return "burst" in json.loads(raw)
+    except (ValueError, TypeError, RecursionError):
+        return False

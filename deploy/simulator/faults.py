@@ -1,7 +1,7 @@
 """What goes wrong on purpose: one typed document, the same for tests, chaos and the phone page, and its seeded dice."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -79,7 +79,13 @@ class CallbackFaults(Section):
 
 
 class WebhookFaults(CallbackFaults):
-    """Inbound webhooks, in the same ways; a dropped one stands in the provider's log only."""
+    """Inbound webhooks, in the same ways; a dropped one stands in the provider's log only.
+
+    `timeout`: the first answer comes after Twilio's read timeout, whatever the bot did, so that Twilio tries again.
+    """
+
+    kinds = (*CallbackFaults.kinds, "timeout")
+    timeout: Rate = 0.0
 
 
 class TwilioFaults(Trouble):
@@ -214,8 +220,10 @@ SPARED: Final = Fate()
 class Dice:
     """The faults of one section at run time, with how many are left of its `count`."""
 
-    def __init__(self, section: Section, seed: str) -> None:
+    def __init__(self, section: Section, seed: str, spent: Callable[[], None] = lambda: None) -> None:
+        """`spent` is told when another of its `count` is used up."""
         self.left = section.count
+        self._spent = spent
         self._rates = section.rates()
         self._delay_s, self._delay_rate = section.delay()
         self._harmless = not self._rates and not self._delay_s
@@ -236,6 +244,7 @@ class Dice:
             return SPARED
         if self.left is not None:
             self.left -= 1
+            self._spent()
         return Fate(delay_s=delay_s, kind=kind)
 
     def pick(self, statuses: Sequence[int]) -> int:
@@ -250,7 +259,9 @@ class Dice:
 class Faults:
     """The document in force and its dice."""
 
-    def __init__(self) -> None:
+    def __init__(self, watcher: Callable[[], None] = lambda: None) -> None:
+        """`watcher` is told when the document changes, or when what is left of it does."""
+        self._watcher = watcher
         self.set(Document())
 
     def replace(self, raw: bytes) -> None:
@@ -268,14 +279,27 @@ class Faults:
         """Puts a document in force; every section starts its own dice from the seed."""
         self.document = document
         self.flags_left = document.moderation.flag_next
-        self.twilio = Dice(document.twilio, f"{document.seed} twilio")
-        self.callbacks = Dice(document.twilio.callbacks, f"{document.seed} callbacks")
-        self.undelivered = Dice(Section(), f"{document.seed} undelivered")
-        self.webhook = Dice(document.webhook, f"{document.seed} webhook")
-        self.llm = Dice(document.llm, f"{document.seed} llm")
-        self.moderation = Dice(document.moderation, f"{document.seed} moderation")
-        self.embeddings = Dice(document.embeddings, f"{document.seed} embeddings")
-        self.transcriptions = Dice(document.transcriptions, f"{document.seed} transcriptions")
+
+        def dice(section: Section, name: str) -> Dice:
+            return Dice(section, f"{document.seed} {name}", self._watcher)
+
+        self.twilio = dice(document.twilio, "twilio")
+        self.callbacks = dice(document.twilio.callbacks, "callbacks")
+        self.undelivered = dice(Section(), "undelivered")
+        self.webhook = dice(document.webhook, "webhook")
+        self.llm = dice(document.llm, "llm")
+        self.moderation = dice(document.moderation, "moderation")
+        self.embeddings = dice(document.embeddings, "embeddings")
+        self.transcriptions = dice(document.transcriptions, "transcriptions")
+        self._watcher()
+
+    def take_flag(self) -> bool:
+        """Whether moderation flags the next text whatever it says; uses that up."""
+        if not self.flags_left:
+            return False
+        self.flags_left -= 1
+        self._watcher()
+        return True
 
     def as_json(self) -> dict[str, object]:
         """Returns the document as JSON; `count` and `flag_next` tell what is left of them."""

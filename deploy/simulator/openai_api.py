@@ -1,12 +1,13 @@
 """How OpenAI's API says who may call it and what is wrong, and which models it knows."""
 
+import json
 import re
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import web
 
 from deploy.simulator.faults import SPARED, Dice, Fate, Faults, LlmFaults, ModerationFaults, OtherFaults
-from deploy.simulator.state import new_sid
+from deploy.simulator.state import Log, new_sid
 from deploy.simulator.wire import Answer, json_answer
 
 _MODEL: Final = re.compile(rb'"model"\s*:\s*"([^"\\]{1,200})"')  # inside a text the quotes would be escaped
@@ -72,8 +73,9 @@ def tokens_in(text: str) -> int:
 class OpenAi:
     """OpenAI's side of every call: credentials and faults."""
 
-    def __init__(self, *, faults: Faults) -> None:
+    def __init__(self, *, faults: Faults, log: Log) -> None:
         self._faults = faults
+        self._log = log
 
     def refuse(self, request: web.Request) -> Answer | None:
         """The 401 for a missing key; any key is as good as another unless the faults name one."""
@@ -102,6 +104,12 @@ class OpenAi:
         """From `llm.trickle_ms`."""
         return self._faults.document.llm.trickle_ms / 1000
 
+    def about(self, endpoint: str, body: bytes) -> str:
+        """The message with the text that is asked about, if somebody wrote just that: vendors share no ids."""
+        text = _newest_text(body) if endpoint in {"chat", "moderation"} else ""
+        message = self._log.wrote(text) if text else None
+        return message.sid if message else ""
+
     async def models(self, request: web.Request, body: bytes, fault: str) -> Answer:
         """`GET /v1/models`."""
         del request, body, fault
@@ -122,3 +130,24 @@ class OpenAi:
                 return document.transcriptions, self._faults.transcriptions
             case _:
                 return document.llm, self._faults.llm
+
+
+def _newest_text(body: bytes) -> str:
+    """Returns the last text of a person in a request, "" where it has none or cannot be read."""
+    try:
+        asked = json.loads(body)
+    except ValueError:
+        return ""
+    if not isinstance(asked, dict):
+        return ""
+    request = cast("dict[str, Any]", asked)
+    texts = request.get("input")
+    if isinstance(messages := request.get("messages"), list):
+        said = cast("list[Any]", messages)
+        texts = [m.get("content") for m in cast("list[dict[str, Any]]", said) if _is_users(m)]
+    found = cast("list[Any]", texts)[-1:] if isinstance(texts, list) else [texts]
+    return found[0] if found and isinstance(found[0], str) else ""
+
+
+def _is_users(message: Any) -> bool:
+    return isinstance(message, dict) and cast("dict[str, Any]", message).get("role") == "user"

@@ -103,10 +103,7 @@ class Moderations:
         return json_answer({"id": f"modr-{digest}", "model": asked.model, "results": results}, headers=request_id())
 
     def _forced(self) -> tuple[str, ...]:
-        if not self._faults.flags_left:
-            return ()
-        self._faults.flags_left -= 1
-        return (self._faults.document.moderation.flag_category,)
+        return (self._faults.document.moderation.flag_category,) if self._faults.take_flag() else ()
 
 
 def _texts(given: str | list[str] | list[_Input]) -> list[tuple[str, bool]]:

@@ -1,5 +1,6 @@
 """Carries webhooks to the bot under Twilio's own timeouts and retry rules."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,8 +18,9 @@ from aiohttp import (
 )
 from yarl import URL
 
+from deploy.simulator.calls import CALL_BYTES, Call, Calls
 from deploy.simulator.signature import sign
-from deploy.simulator.state import CALL_BYTES, Call, Calls, now
+from deploy.simulator.state import now
 
 ANSWER_BYTES: Final = 64 * 1024
 """How much of the bot's answer is looked at. Source: Twilio docs, TwiML documents are at most 64 kB, as of 2026-11."""
@@ -76,6 +78,10 @@ class Letter:
     token: str
     """I-Twilio-Idempotency-Token: the same on every retry."""
     about: str
+    forged: bool = False
+    """Whether it is signed with another token than the account's, as by somebody who only knows the address."""
+    answers_lost: int = 0
+    """How many answers come too late for Twilio, whatever the bot did: it waits in vain and tries again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +97,11 @@ class Attempt:
     def as_json(self) -> dict[str, Any]:
         """The attempt for the answer of `POST /simulator/inbound`."""
         return {"status": self.status, "took_ms": round(self.took_ms, 1), "failure": self.failure}
+
+    @property
+    def good(self) -> bool:
+        """Whether the bot took it."""
+        return self.status // 100 == 2  # noqa: PLR2004 - any success
 
     def wants(self, policy: frozenset[str]) -> bool:
         """Whether this outcome is one that the policy tries again."""
@@ -117,7 +128,7 @@ class Postman:
         url, overrides = read_overrides(letter.url)
         headers = {
             "Content-Type": "application/x-www-form-urlencoded; charset=UTF-8",
-            "X-Twilio-Signature": sign(self._token, url, letter.form),
+            "X-Twilio-Signature": sign("forged" if letter.forged else self._token, url, letter.form),
             "I-Twilio-Idempotency-Token": letter.token,
             "User-Agent": "TwilioProxy/1.1",
             "Accept": "*/*",
@@ -128,6 +139,8 @@ class Postman:
         while (left := deadline - perf_counter()) > 0 and len(attempts) <= overrides.retries:
             at = now()
             attempt = await self._try(url, body, headers, overrides, left)
+            if len(attempts) < letter.answers_lost and not attempt.failure:
+                attempt = await _too_late(attempt, overrides.read.total_seconds(), left)
             attempts.append(attempt)
             self._note(letter, url, body, headers, attempt, len(attempts), at)
             if not attempt.wants(overrides.policy):
@@ -166,6 +179,7 @@ class Postman:
         number: int,
         at: Any,
     ) -> None:
+        form = dict(parse_qsl(body.decode(), keep_blank_values=True))
         call = Call(
             at=at,
             direction="out",
@@ -176,12 +190,24 @@ class Postman:
             took_ms=attempt.took_ms,
             request=body[:CALL_BYTES],
             answer=attempt.body[:CALL_BYTES],
+            request_bytes=len(body),
+            answer_bytes=len(attempt.body),
+            request_type=headers["Content-Type"],
+            answer_type=attempt.content_type,
             fault=attempt.failure,
             about=letter.about,
             attempt=number,
             signature=headers["X-Twilio-Signature"],
+            signature_ok=sign(self._token, url, form) == headers["X-Twilio-Signature"],
         )
         self._calls.add(call)
+
+
+async def _too_late(attempt: Attempt, read_s: float, left: float) -> Attempt:
+    """Returns the attempt as Twilio sees it when the bot's answer comes after the read timeout."""
+    waits = max(0.0, min(read_s, left) - attempt.took_ms / 1000)
+    await asyncio.sleep(waits)
+    return Attempt(status=0, took_ms=attempt.took_ms + waits * 1000, failure="rt")
 
 
 def _since(started: float) -> float:

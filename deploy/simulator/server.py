@@ -3,26 +3,29 @@
 import socket
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from deploy.simulator.background import Background
 from deploy.simulator.control import Control
-from deploy.simulator.faults import Faults
+from deploy.simulator.guard import guard
+from deploy.simulator.inspection import Inspection
 from deploy.simulator.openai_api import OpenAi
 from deploy.simulator.openai_audio import transcribe
 from deploy.simulator.openai_chat import Chat
 from deploy.simulator.openai_embeddings import embed
 from deploy.simulator.openai_moderation import Moderations
+from deploy.simulator.page_files import Page
 from deploy.simulator.postman import Postman
 from deploy.simulator.settings import Settings
-from deploy.simulator.state import Calls, Log
 from deploy.simulator.twilio_api import Twilio
 from deploy.simulator.twilio_content import Contents
 from deploy.simulator.twilio_inbound import People
 from deploy.simulator.twilio_reports import Reports
 from deploy.simulator.twilio_rest import Messages
 from deploy.simulator.wire import Endpoint, Handler, Vendor
+from deploy.simulator.world import World
 
 REQUEST_BYTES: Final = 32 * 1024 * 1024
 """Largest request: an attachment of 16 MB as base64 fits."""
@@ -39,12 +42,14 @@ class Simulator:
     runner: web.AppRunner
     postman: Postman
     background: Background
+    inspection: Inspection
 
     async def stop(self) -> None:
         """Stops at once: calls that hang and webhooks on their way are cut."""
         self.background.stop()
         await self.runner.cleanup()
         await self.postman.close()
+        await self.inspection.close()
 
 
 async def start(settings: Settings) -> Simulator:
@@ -55,14 +60,14 @@ async def start(settings: Settings) -> Simulator:
     listener = _listen(settings)
     host = "127.0.0.1" if settings.host in _EVERYWHERE else settings.host
     url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-    calls = Calls(kept=settings.calls_kept)
-    background, postman = Background(), Postman(token=settings.auth_token, calls=calls)
-    app = web.Application(client_max_size=REQUEST_BYTES)
-    app.add_routes(_routes(settings, calls, background, postman, settings.own_url or url))
+    world, inspection = World(settings), Inspection(settings=settings)
+    named = (host, urlsplit(settings.own_url).hostname or "", *settings.allowed_hosts)
+    app = web.Application(client_max_size=REQUEST_BYTES, middlewares=[guard(named)])
+    app.add_routes(_routes(settings, world, inspection, settings.own_url or url))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-    return Simulator(url=url, runner=runner, postman=postman, background=background)
+    return Simulator(url=url, runner=runner, postman=world.postman, background=world.background, inspection=inspection)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -72,16 +77,16 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _routes(
-    settings: Settings, calls: Calls, background: Background, postman: Postman, own_url: str
-) -> list[web.RouteDef]:
-    log = Log(messages_kept=settings.messages_kept, media_bytes_kept=settings.media_bytes_kept)
-    faults, contents = Faults(), Contents(account_sid=settings.account_sid)
-    reports = Reports(settings=settings, log=log, faults=faults, postman=postman, background=background)
-    messages = Messages(settings=settings, log=log, faults=faults, reports=reports, contents=contents)
-    people = People(settings=settings, log=log, faults=faults, postman=postman, own_url=own_url)
-    control = Control(log=log, calls=calls, contents=contents, faults=faults, people=people, background=background)
-    twilio, openai = Twilio(settings=settings, faults=faults), OpenAi(faults=faults)
+def _routes(settings: Settings, world: World, inspection: Inspection, own_url: str) -> list[web.RouteDef]:
+    log, faults, calls, background = world.log, world.faults, world.calls, world.background
+    contents = Contents(account_sid=settings.account_sid)
+    reports = Reports(settings=settings, log=log, faults=faults, postman=world.postman, background=background)
+    messages = Messages(
+        settings=settings, log=log, faults=faults, reports=reports, contents=contents, typed=world.typed
+    )
+    people = People(settings=settings, log=log, faults=faults, postman=world.postman, own_url=own_url)
+    control = Control(settings=settings, world=world, contents=contents, people=people, inspection=inspection)
+    twilio, openai = Twilio(settings=settings, faults=faults), OpenAi(faults=faults, log=log)
 
     def route(method: str, path: str, vendor: Vendor, name: str, handler: Handler) -> web.RouteDef:
         return web.route(method, path, Endpoint(name=name, vendor=vendor, handler=handler, calls=calls).answer)
@@ -107,4 +112,6 @@ def _routes(
         route("POST", "/v1/audio/transcriptions", openai, "transcription", transcribe),
         route("GET", "/v1/models", openai, "models", openai.models),
         *control.routes(),
+        *inspection.routes(),
+        *Page().routes(),
     ]

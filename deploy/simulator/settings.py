@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -44,6 +44,11 @@ class Settings:
     messages_kept: int = 100_000
     calls_kept: int = 2_000
     media_bytes_kept: int = 256 * 1024 * 1024
+    allowed_hosts: tuple[str, ...] = ()
+    """Names beside loopback's by which a browser may call this simulator's own calls and its page."""
+    inspect_url: str = "http://127.0.0.1:8001"
+    inspect_token: str = field(default="", repr=False)
+    """Without one the page cannot look behind the chat."""
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -64,6 +69,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         api_secret=_secret(environ, "TWILIO_API_SECRET", problems),
         number=environ.get("TWILIO_WHATSAPP_NUMBER") or SIMULATED_NUMBER,
         webhook_url=webhook_url,
+        allowed_hosts=tuple(filter(None, map(str.strip, environ.get("SIMULATOR_ALLOWED_HOSTS", "").split(",")))),
+        inspect_url=(environ.get("INSPECT_URL") or "http://127.0.0.1:8001").rstrip("/"),
+        inspect_token=_secret(environ, "INSPECT_TOKEN", problems),
         llm_latency=timedelta(milliseconds=_whole(environ, "SIMULATOR_LLM_LATENCY_MS", 1000, problems)),
     )
     if not re.fullmatch(r"AC[0-9a-fA-F]{32}", settings.account_sid):
@@ -72,6 +80,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         problems.append("TWILIO_WHATSAPP_NUMBER must look like whatsapp:+15550006000")
     if not webhook_url.startswith(("http://", "https://")):
         problems.append("SIMULATOR_WEBHOOK_URL (or PUBLIC_URL) must start with http:// or https://")
+    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", settings.inspect_url):
+        problems.append("INSPECT_URL must look like http://127.0.0.1:8001")
+    if not re.fullmatch(r"[!-~]*", settings.inspect_token):
+        problems.append("INSPECT_TOKEN must be printable ASCII without spaces")
     if settings.port > 65535:  # noqa: PLR2004 - the largest port
         problems.append("SIMULATOR_PORT must be 65535 or less")
     if problems:

@@ -1,15 +1,18 @@
-"""The simulated world's memory: every message that was carried, in order, the people, and the calls on the wire."""
+"""The simulated world's memory: every message that was carried, in order, and the people."""
 
 import hashlib
 from bisect import bisect_left
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Final, Literal
 from uuid import uuid4
 
 Direction = Literal["inbound", "outbound-api", "outbound-reply"]
+Carried = Literal["waiting", "acknowledged", "refused", "dropped"]
+"""How an inbound message's webhook went: not over yet, taken with a 2xx, not taken after all tries, never sent."""
+_TEXTS_KNOWN: Final = 2_000
+"""Of how many texts it is known who wrote them last."""
 
 
 def now() -> datetime:
@@ -63,13 +66,24 @@ class Message:
     """Its I-Twilio-Idempotency-Token."""
     number: int = 0
     """Its place in the log; never given twice."""
+    carried: Carried = "waiting"
+    read_at: datetime | None = None
+    """When the bot marked an inbound message read."""
+
+
+Change = Literal["message", "removed"]
+Watcher = Callable[[Change, Message], None]
+"""Is told of each message that is new or changed, or gone because the bot removed it."""
 
 
 class Log:
     """All messages, oldest first, found by id and by address; the oldest go when there are too many."""
 
-    def __init__(self, *, messages_kept: int, media_bytes_kept: int) -> None:
+    def __init__(
+        self, *, messages_kept: int, media_bytes_kept: int, watcher: Watcher = lambda _change, _message: None
+    ) -> None:
         self._kept = messages_kept
+        self._watcher = watcher
         self._media_kept = media_bytes_kept
         self._number = 0
         self.clear()
@@ -84,6 +98,7 @@ class Log:
         self._last_inbound: dict[str, datetime] = {}
         self._media: dict[str, tuple[bytes, str]] = {}
         self._media_bytes = 0
+        self._wrote: dict[str, str] = {}
 
     def add(self, message: Message) -> None:
         """Appends a message."""
@@ -95,9 +110,11 @@ class Log:
             self._by_address.setdefault(address, []).append(message)
         if message.direction == "inbound":
             self._last_inbound[self.person(message.sender)] = message.created_at
+            self._remember(message)
         # Cut in blocks: dropping one row at a time would move the whole list for every message.
         if len(self._rows) > self._kept + self._kept // 20:
             self._drop_oldest(len(self._rows) - self._kept)
+        self._watcher("message", message)
 
     def move(self, message: Message, status: str, *, error_code: int | None = None, error: str | None = None) -> None:
         """Gives a message its next status."""
@@ -106,10 +123,24 @@ class Log:
         message.error_code, message.error_message = error_code, error
         if message.sent_at is None:
             message.sent_at = at
+        self._watcher("message", message)
+
+    def carry(self, message: Message, carried: Carried) -> None:
+        """Notes how an inbound message's webhook went; what was taken once stays so when it is sent again."""
+        if message.carried != "acknowledged":
+            message.carried = carried
+            self._watcher("message", message)
+
+    def mark_read(self, message: Message) -> None:
+        """Notes that the bot has read an inbound message."""
+        if message.read_at is None:
+            message.read_at = now()
+            self._watcher("message", message)
 
     def redact(self, message: Message) -> None:
         """Blanks a message's text."""
         message.body, message.updated_at = "", now()
+        self._watcher("message", message)
 
     def remove(self, message: Message) -> None:
         """Takes a message and its media out of the log."""
@@ -119,10 +150,15 @@ class Log:
             self._by_address[address] = [m for m in self._by_address[address] if m is not message]
         for media in message.media:
             self.remove_media(media.sid)
+        self._watcher("removed", message)
 
     def find(self, sid: str) -> Message | None:
         """The message of that id."""
         return self._by_sid.get(sid)
+
+    def wrote(self, text: str) -> Message | None:
+        """The newest message in which somebody wrote exactly that: what a call that names no message is about."""
+        return self._by_sid.get(self._wrote.get(text.strip(), ""))
 
     def newest_first(self, *, sender: str = "", recipient: str = "", before: int | None = None) -> Iterator[Message]:
         """Yields matching messages; `before` is the number from which on they are left out."""
@@ -183,6 +219,13 @@ class Log:
         if found := self._media.pop(sid, None):
             self._media_bytes -= len(found[0])
 
+    def _remember(self, message: Message) -> None:
+        text = message.body.strip()
+        self._wrote.pop(text, None)
+        self._wrote[text] = message.sid
+        if len(self._wrote) > _TEXTS_KNOWN:
+            del self._wrote[next(iter(self._wrote))]
+
     def _drop_oldest(self, count: int) -> None:
         dropped, self._rows = self._rows[:count], self._rows[count:]
         first = self._rows[0].number
@@ -206,77 +249,6 @@ class Log:
             self._last_inbound.pop(person, None)
             for address in addresses:
                 self._person_of.pop(address, None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One call on the wire: `direction` is "in" for a call to us, "out" for a webhook of ours."""
-
-    at: datetime
-    direction: Literal["in", "out"]
-    endpoint: str
-    method: str
-    path: str
-    status: int
-    """0 when the connection was cut or nobody answered."""
-    took_ms: float
-    request: bytes = b""
-    answer: bytes = b""
-    fault: str = ""
-    about: str = ""
-    """The message that it is about."""
-    attempt: int = 0
-    signature: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """The call for `GET /simulator/calls`."""
-        return {
-            "at": iso(self.at),
-            "direction": self.direction,
-            "endpoint": self.endpoint,
-            "method": self.method,
-            "path": self.path,
-            "status": self.status,
-            "took_ms": round(self.took_ms, 1),
-            "request": self.request.decode(errors="replace"),
-            "answer": self.answer.decode(errors="replace"),
-            "fault": self.fault,
-            "about": self.about,
-            "attempt": self.attempt,
-            "signature": self.signature,
-        }
-
-
-CALL_BYTES = 4_000
-"""How much of a body the wire log keeps."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Calls:
-    """The newest calls, and counts of all since the last clearing."""
-
-    kept: int
-    recent: deque[Call] = field(init=False)
-    counts: Counter[str] = field(init=False, default_factory=Counter)
-    """By "endpoint status"."""
-    faults: Counter[str] = field(init=False, default_factory=Counter)
-    """By "endpoint fault"."""
-
-    def __post_init__(self) -> None:
-        self.recent = deque(maxlen=self.kept)
-
-    def add(self, call: Call) -> None:
-        """Notes a call."""
-        self.recent.append(call)
-        self.counts[f"{call.endpoint} {call.status}"] += 1
-        if call.fault:
-            self.faults[f"{call.endpoint} {call.fault}"] += 1
-
-    def clear(self) -> None:
-        """Forgets them all."""
-        self.recent.clear()
-        self.counts.clear()
-        self.faults.clear()
 
 
 def iso(at: datetime) -> str:

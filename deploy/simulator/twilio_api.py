@@ -84,3 +84,8 @@ class Twilio:
     def trickle_s(self) -> float:
         """Twilio's answers do not trickle."""
         return 0.0
+
+    def about(self, endpoint: str, body: bytes) -> str:
+        """Of a message that was refused, nothing is known."""
+        del endpoint, body
+        return ""

@@ -19,6 +19,7 @@ from deploy.simulator.twiml import replies_in
 ADDRESS: Final = re.compile(r"whatsapp:(\+\d{6,15}|[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128})")
 """A phone number or a business-scoped user id. Source: Twilio docs on WhatsApp usernames as of 2026-11."""
 SID: Final = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
+MEDIA_BYTES: Final = 16 * 1024 * 1024
 REORDER_SECONDS: Final = 0.3
 """How long an overtaken webhook is held back."""
 _SMALLEST_PNG: Final = base64.b64decode(
@@ -60,7 +61,8 @@ class Inbound(_Part):
     sender: str = Field(default="", alias="from")
     """+49..., whatsapp:+49... or a business-scoped user id; may be absent when `message_sid` is sent again."""
     body: str = ""
-    media: tuple[Attachment, ...] = ()
+    media: Annotated[tuple[Attachment, ...], Field(max_length=10)] = ()
+    """At most 10 files, 16 MB in all. Source: Twilio docs on WhatsApp media as of 2026-11."""
     times: Annotated[int, Field(ge=1, le=100)] = 1
     """How often the very same webhook is delivered, all at once."""
     delay_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
@@ -77,12 +79,29 @@ class Inbound(_Part):
     location: Place | None = None
     quoted_sid: str = ""
     forwarded: bool = False
+    wrong_signature: bool = False
+    """Whether it is signed with another token, as by somebody who only knows the bot's address."""
     fields: dict[str, str] = {}
     """More form fields, or other values for those above."""
 
 
+class Burst(_Part):
+    """Several messages in one call, written in this order."""
+
+    burst: Annotated[tuple[Inbound, ...], Field(min_length=1, max_length=50)]
+    gap_ms: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Between one message and the next."""
+    shuffle: bool = False
+    """Whether all are written first and then delivered in the opposite order."""
+    wait: bool = True
+
+
 class InboundError(ValueError):
     """What was asked for cannot be sent."""
+
+    def __init__(self, sentence: str, *, status: int = 400) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 class People:
@@ -95,16 +114,29 @@ class People:
         self._postman = postman
         self._own_url = own_url
 
-    def write(self, inbound: Inbound) -> Message:
-        """Puts the message into the log and returns it, or the one that is sent again.
-
-        Raises: InboundError.
-        """
+    def check(self, inbound: Inbound) -> None:
+        """Raises: InboundError when the message cannot be written, or be sent again."""
         if inbound.message_sid and not SID.fullmatch(inbound.message_sid):
             raise InboundError("message_sid must be SM or MM and 32 hexadecimal digits")
         if known := self._log.find(inbound.message_sid):
             if known.form is None:
                 raise InboundError("message_sid names a message of the bot")
+            return
+        for name, given in zip(
+            ("from", "external_user_id", "parent_external_user_id"), _addresses(inbound), strict=True
+        ):
+            if (given or name == "from") and not ADDRESS.fullmatch(given):
+                raise InboundError(f"{name} must be a phone number (+49170...) or a user id (US.1349...)")
+        if sum(len(_bytes_of(each) or b"") for each in inbound.media) > MEDIA_BYTES:
+            raise InboundError(f"media: at most {MEDIA_BYTES} bytes in all", status=413)
+
+    def write(self, inbound: Inbound) -> Message:
+        """Puts the message into the log and returns it, or the one that is sent again.
+
+        Raises: InboundError.
+        """
+        self.check(inbound)
+        if known := self._log.find(inbound.message_sid):
             return known
         sender, user_id = self._who(inbound)
         at = now()
@@ -132,24 +164,34 @@ class People:
             await asyncio.sleep(inbound.delay_ms / 1000)
         fate = self._faults.webhook.draw()
         if fate.kind == "drop":
+            self._log.carry(message, "dropped")
             return []
         pause = fate.delay_s + (REORDER_SECONDS if fate.kind == "reorder" else 0)
         if pause:
             await asyncio.sleep(pause)
         times = inbound.times + (fate.kind == "duplicate")
-        return list(await asyncio.gather(*(self._deliver_once(message) for _ in range(times))))
+        lost = 1 if fate.kind == "timeout" else 0
+        deliveries = (
+            self._deliver_once(message, forged=inbound.wrong_signature, answers_lost=lost) for _ in range(times)
+        )
+        return list(await asyncio.gather(*deliveries))
 
-    async def _deliver_once(self, message: Message) -> list[Attempt]:
+    async def _deliver_once(self, message: Message, *, forged: bool, answers_lost: int) -> list[Attempt]:
         letter = Letter(
             endpoint="webhook",
             url=self._settings.webhook_url,
             form=message.form or {},
             token=message.token,
             about=message.sid,
+            forged=forged,
+            answers_lost=answers_lost,
         )
         attempts = await self._postman.deliver(letter)
-        if attempts and attempts[-1].status // 100 == 2:  # noqa: PLR2004 - any success
+        if attempts and attempts[-1].good:
+            self._log.carry(message, "acknowledged")
             self._reply(message, attempts[-1])
+        else:
+            self._log.carry(message, "refused")
         return attempts
 
     def _reply(self, message: Message, attempt: Attempt) -> None:
@@ -171,12 +213,7 @@ class People:
 
     def _who(self, inbound: Inbound) -> tuple[str, str]:
         """Returns the From and the ExternalUserId of a message, and remembers the person."""
-        given, user_id, parent = (
-            _full(a) for a in (inbound.sender, inbound.external_user_id, inbound.parent_external_user_id)
-        )
-        for name, address in (("from", given), ("external_user_id", user_id), ("parent_external_user_id", parent)):
-            if (address or name == "from") and not ADDRESS.fullmatch(address):
-                raise InboundError(f"{name} must be a phone number (+49170...) or a user id (US.1349...)")
+        given, user_id, parent = _addresses(inbound)
         by_number = ":+" in given
         user_id = user_id or (user_id_of(given) if by_number else given)
         self._log.know(given, user_id, parent)
@@ -184,13 +221,9 @@ class People:
         return (hidden if inbound.hidden or not by_number else given), user_id
 
     def _attach(self, message_sid: str, attachment: Attachment) -> Media:
-        sid = new_sid("ME")
-        data = _SMALLEST_PNG if attachment.content_type == "image/png" else b"simulated " + sid.encode()
-        if attachment.data_base64 is not None:
-            try:
-                data = base64.b64decode(attachment.data_base64, validate=True)
-            except binascii.Error:
-                raise InboundError("media.data_base64 is not base64") from None
+        sid, data = new_sid("ME"), _bytes_of(attachment)
+        if data is None:
+            data = _SMALLEST_PNG if attachment.content_type == "image/png" else b"simulated " + sid.encode()
         self._log.keep_media(sid, data, attachment.content_type)
         path = f"/2010-04-01/Accounts/{self._settings.account_sid}/Messages/{message_sid}/Media/{sid}"
         return Media(
@@ -241,6 +274,20 @@ class People:
             form["Forwarded"] = "true"
         form["ChannelMetadata"] = _metadata(form)
         return form | inbound.fields
+
+
+def _addresses(inbound: Inbound) -> tuple[str, str, str]:
+    """Returns who writes: by address, by user id, by parent's user id; "" where not given."""
+    return _full(inbound.sender), _full(inbound.external_user_id), _full(inbound.parent_external_user_id)
+
+
+def _bytes_of(attachment: Attachment) -> bytes | None:
+    if attachment.data_base64 is None:
+        return None
+    try:
+        return base64.b64decode(attachment.data_base64, validate=True)
+    except binascii.Error:
+        raise InboundError("media.data_base64 is not base64") from None
 
 
 def _full(address: str) -> str:

@@ -1,7 +1,7 @@
 """Twilio's Messages, Media and typing indicator as its own REST API answers them."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Final
@@ -29,7 +29,18 @@ QUEUED_AT_MOST: Final = timedelta(hours=10)
 class Messages:
     """The message resources."""
 
-    def __init__(self, *, settings: Settings, log: Log, faults: Faults, reports: Reports, contents: Contents) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        log: Log,
+        faults: Faults,
+        reports: Reports,
+        contents: Contents,
+        typed: Callable[[Message], None] = lambda _message: None,
+    ) -> None:
+        """`typed` is told of the message in answer to which the bot shows that it is typing."""
+        self._typed = typed
         self._number = settings.number
         self._base = f"/2010-04-01/Accounts/{settings.account_sid}/Messages"
         self._account = settings.account_sid
@@ -138,6 +149,8 @@ class Messages:
         message = self._log.find(form["messageId"])
         if message is None or message.direction != "inbound":
             return not_found(request.path)
+        self._log.mark_read(message)
+        self._typed(message)
         return json_answer({"success": True}, about=message.sid)
 
     def _mistake(self, form: Mapping[str, str], text: str, media_urls: Sequence[str]) -> int:

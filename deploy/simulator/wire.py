@@ -9,8 +9,9 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
+from deploy.simulator.calls import CALL_BYTES, Call, Calls
 from deploy.simulator.faults import SPARED, Fate
-from deploy.simulator.state import CALL_BYTES, Call, Calls, now
+from deploy.simulator.state import now
 
 HANG_SECONDS: Final = 600.0
 """After this a hanging call is cut even when the client still waits, so that none is kept for ever."""
@@ -55,6 +56,10 @@ class Vendor(Protocol):
         """How long a trickling answer takes."""
         ...
 
+    def about(self, endpoint: str, body: bytes) -> str:
+        """Returns the message that a call is about where only its body tells, "" where nothing does."""
+        ...
+
 
 Handler = Callable[[web.Request, bytes, str], Awaitable[Answer]]
 """Carries a call out: the request, its body, and the kind of fault, for those that change the answer itself."""
@@ -76,7 +81,7 @@ class Endpoint:
         """Answers one request."""
         started, at = perf_counter(), now()
         body = await request.read()
-        answer = self.vendor.refuse(request)
+        answer = refused = self.vendor.refuse(request)
         fate = SPARED if answer else self.vendor.draw(self.name, body)
         if fate.delay_s:
             await asyncio.sleep(fate.delay_s)
@@ -93,8 +98,13 @@ class Endpoint:
             took_ms=(perf_counter() - started) * 1000,
             request=body[:CALL_BYTES],
             answer=answer.body[:CALL_BYTES],
+            request_bytes=len(body),
+            answer_bytes=len(answer.body),
+            request_type=request.headers.get("Content-Type", ""),
+            answer_type=answer.content_type if answer.body else "",
             fault=fate.kind or ("slow" if fate.delay_s else ""),
-            about=answer.about,
+            about=answer.about or self.vendor.about(self.name, body),
+            signature_ok=refused is None,
         )
         self.calls.add(call)
         return response or web.Response()
