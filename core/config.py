@@ -39,6 +39,8 @@ Source: OpenAI's price page as of 2026-11, without the discount for cached input
 """
 SANDBOX_NUMBER: Final = "whatsapp:+14155238886"
 """Twilio's shared sandbox sender; it may send one message per 3 s. Source: Twilio docs as of 2026-11."""
+PUBLISHED: Final = frozenset({"AC51573251573251573251573251573251", "simulated-auth-token"})
+"""The account and the token of the simulated Twilio: whoever reads this can sign with them."""
 
 
 def _seconds(value: Any) -> Any:
@@ -131,7 +133,10 @@ class TwilioSettings(_Group):
     api_key: str = Field(alias="TWILIO_API_KEY", default="", description="SK..., together with TWILIO_API_SECRET")
     api_secret: str = Field(alias="TWILIO_API_SECRET", default="", repr=False, validate_default=True)
     base_url: _Url | Literal[""] = Field(
-        alias="TWILIO_BASE_URL", default="", description="a stand-in for every twilio.com host; unset in production"
+        alias="TWILIO_BASE_URL",
+        default="",
+        validate_default=True,
+        description="a stand-in for every twilio.com host; unset in production",
     )
 
     @field_validator("api_secret")
@@ -141,6 +146,18 @@ class TwilioSettings(_Group):
         if bool(key) != bool(value):
             lacking, given = ("TWILIO_API_SECRET", "TWILIO_API_KEY") if key else ("TWILIO_API_KEY", "TWILIO_API_SECRET")
             raise ValueError(f"{lacking} is missing, {given} is set; set both, or neither to use the token")
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _goes_with_published_credentials(cls, value: str, info: ValidationInfo) -> str:
+        known = ["TWILIO_ACCOUNT_SID"] if info.data.get("account_sid") in PUBLISHED else []
+        known += ["TWILIO_AUTH_TOKEN"] if not PUBLISHED.isdisjoint(info.data.get("auth_tokens") or ()) else []
+        if known and not value:
+            raise ValueError(
+                f"missing, and {' and '.join(known)} are the published ones of the simulator, with which anybody can "
+                "sign; set your own account's, or the simulator's address"
+            )
         return value
 
     @field_validator("auth_tokens", mode="before")
@@ -364,4 +381,5 @@ def _sentence(group: type[_Group], detail: dict[str, Any]) -> str:
     )
     where = f" (entry {'.'.join(map(str, rest))})" if rest else ""
     hint = f"; {field.description}" if field is not None and field.description else ""
-    return f"{name}: {what}{where}{hint}"
+    # A default that is wrong together with another value is named by its field.
+    return f"{(field and field.alias) or name}: {what}{where}{hint}"

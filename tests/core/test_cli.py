@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from deploy.local.stack import SIMULATED_TWILIO
 from tests.fakes import SOMEBODY, Bot
 
 SISTERS = str(Path(sys.executable).parent / "sisters")
@@ -139,3 +140,12 @@ def test_a_user_whom_postgres_refuses_is_told_at_once(empty_database_url: str, c
 def test_a_command_on_an_empty_database_says_what_to_run(empty_database_url: str, redis_url: str) -> None:
     done = sisters("forget", "+49", environment={"DATABASE_URL": empty_database_url, "REDIS_URL": redis_url})
     assert (done.returncode, "run sisters migrate" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["webhook", "worker"])
+def test_the_credentials_of_the_simulator_are_refused_without_one(command: str) -> None:
+    done = sisters(command, environment=SIMULATED_TWILIO | {"REDIS_URL": "redis://127.0.0.1:1"})
+    assert done.returncode == 2
+    assert (
+        "TWILIO_BASE_URL: missing, and TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are the published ones" in done.stderr
+    )

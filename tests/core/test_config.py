@@ -18,6 +18,7 @@ from core.config import (
     WorkerSettings,
 )
 from core.errors import ConfigurationError
+from deploy.simulator.settings import SIMULATED_ACCOUNT_SID, SIMULATED_AUTH_TOKEN
 
 TWILIO = {
     "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
@@ -215,3 +216,21 @@ def test_a_duration_that_is_none_is_told(value: str):
 def test_worker_metrics_are_off_unless_a_port_is_given():
     assert Environment({}).read(WorkerSettings).metrics_port is None
     assert Environment({"METRICS_PORT": "9100"}).read(WorkerSettings).metrics_port == 9100
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        {"TWILIO_ACCOUNT_SID": SIMULATED_ACCOUNT_SID},
+        {"TWILIO_AUTH_TOKEN": SIMULATED_AUTH_TOKEN},
+        {"TWILIO_AUTH_TOKEN": f"mine, {SIMULATED_AUTH_TOKEN}"},
+    ],
+)
+def test_what_the_simulator_publishes_is_taken_only_from_a_simulator(published: dict[str, str]):
+    (told,) = problems(TWILIO | published, TwilioSettings)
+    assert told.startswith("TWILIO_BASE_URL: missing")
+    assert next(iter(published)) in told
+    assert SIMULATED_AUTH_TOKEN not in told
+    environment = Environment(TWILIO | published | {"TWILIO_BASE_URL": "http://127.0.0.1:8099"})
+    environment.read(TwilioSettings)
+    environment.check()
