@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -16,7 +16,7 @@ from core.ports import Completion, Llm, Moderator
 from core.presence import Presence
 from core.prompting import Occasion, Said, build_prompt, hand_over, own_names
 from core.voice import Voice
-from core.work import Answer, Attempt
+from core.work import Answer, Attempt, Check
 
 _EMPTY: Final = "empty"
 """The reason of an answer that shows nothing, here and in the adapters."""
@@ -54,7 +54,7 @@ class Speech:
         Raises: Transient, Permanent when the LLM has none.
         """
         work = voice.work
-        match judge(self._moderator.check(work.texts)):
+        match self._check("in", work.texts, attempt):
             case Judgement.CRISIS:
                 return voice.fixed("crisis", reason="crisis", outcome="refused")
             case Judgement.REFUSE:
@@ -78,7 +78,7 @@ class Speech:
             completion = self._ask(voice, attempt, Occasion(takes_over_from=voice.took_over_from))
         elif completion.chosen is not None and not completion.text:
             completion = self._ask(voice, attempt, takes_over)  # a call that names nobody is no answer
-        return voice.own_words(self._say(voice, completion))
+        return voice.own_words(self._say(voice, completion, attempt))
 
     def _together(self, voice: Voice, voices: Sequence[Voice], attempt: Attempt) -> Answer:
         """Each one's answer, one after the other, knowing those before; who has none, or no time left, is left out.
@@ -93,7 +93,7 @@ class Speech:
                 break
             occasion = Occasion(together=[v.character.id for v in voices], said=tuple(said))
             try:
-                text = self._say(each, self._ask(each, attempt, occasion))
+                text = self._say(each, self._ask(each, attempt, occasion), attempt)
             except (_Declined, Permanent, Transient) as error:
                 if isinstance(error, Transient) and error.reason != _EMPTY:
                     raise
@@ -112,6 +112,7 @@ class Speech:
         prompt = build_prompt(
             self._cast, voice.character, work.history, own, language=voice.language, occasion=occasion
         )
+        attempt.prompts.append(prompt)
         try:
             completion = self._llm.complete(prompt, deadline=attempt.deadline, choice=choice)
         except OutsideError as error:
@@ -120,7 +121,13 @@ class Speech:
         attempt.calls.append(completion)
         return completion
 
-    def _say(self, voice: Voice, completion: Completion) -> str:
+    def _check(self, direction: Literal["in", "out"], texts: Sequence[str], attempt: Attempt) -> Judgement:
+        verdict = self._moderator.check(texts)
+        judgement = judge(verdict)
+        attempt.checks.append(Check(direction=direction, verdict=verdict, judgement=judgement))
+        return judgement
+
+    def _say(self, voice: Voice, completion: Completion, attempt: Attempt) -> str:
         """Returns the words as the character says them. Raises: _Declined, Transient."""
         if completion.refused:
             raise _Declined("llm_refused", voice)
@@ -129,6 +136,6 @@ class Speech:
             text = cut_to_sentence(text)
         if not text:
             raise Transient(_EMPTY)
-        if judge(self._moderator.check([text])) is not Judgement.PASS:
+        if self._check("out", [text], attempt) is not Judgement.PASS:
             raise _Declined("moderation_out", voice)
         return text

@@ -204,7 +204,7 @@ class Turns:
                 transaction.run("supersede", turn_id=row.turn_id)
                 transaction.run("note_cost", turn_id=row.turn_id, **cost(attempt.spent))
                 return held
-            transaction.run("finish_turn", turn_id=row.turn_id, **columns(answer, attempt.calls), **cost(attempt.spent))
+            transaction.run("finish_turn", turn_id=row.turn_id, **columns(answer, attempt), **cost(attempt.spent))
             self._write(transaction, row, work, answer)
             if not waiting:
                 return None

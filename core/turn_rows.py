@@ -8,9 +8,8 @@ from typing import Any, Final
 from psycopg.types.json import Jsonb
 
 from core.errors import Spent
-from core.ports import Completion
 from core.prompting import Said
-from core.work import Answer, OwnMessage, Work
+from core.work import Answer, Attempt, OwnMessage, Work
 
 NOTICE_AGAIN_AFTER: Final = timedelta(hours=1)
 """A notice (of a failure, of a limit) covers what follows it, for as long as this."""
@@ -89,9 +88,10 @@ def work_of(
     )
 
 
-def columns(answer: Answer, calls: Sequence[Completion]) -> dict[str, Any]:
-    """Returns how the turn ended; of several calls the last one's provider, and the time of all of them."""
-    last = calls[-1] if calls else None
+def columns(answer: Answer, attempt: Attempt) -> dict[str, Any]:
+    """Returns how the turn ended; of several calls the last one's provider and prompt, and the time of all of them."""
+    calls = attempt.calls
+    last, prompt = calls[-1] if calls else None, attempt.prompts[-1] if attempt.prompts else None
     took = sum((call.took for call in calls), timedelta(0))
     return {
         "outcome": answer.outcome,
@@ -102,6 +102,9 @@ def columns(answer: Answer, calls: Sequence[Completion]) -> dict[str, Any]:
         "model": last and last.model,
         "llm_ms": round(took.total_seconds() * 1000) if calls else None,
         "cut": any(call.cut for call in calls),
+        "moderation": Jsonb([check.as_json() for check in attempt.checks]) if attempt.checks else None,
+        "prompt_messages": prompt and len(prompt),
+        "prompt_characters": prompt and sum(len(message.text) for message in prompt),
     }
 
 

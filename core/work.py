@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from core.errors import NOTHING, Spent
-from core.ports import Completion
+from core.moderation import Judgement
+from core.ports import ChatMessage, Completion, Verdict
 from core.prompting import Said
 from core.routing.decision import Decision
 
@@ -59,6 +60,25 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What moderation said of a turn's texts ("in") or of an answer ("out"), and what followed from it."""
+
+    direction: Literal["in", "out"]
+    verdict: Verdict
+    judgement: Judgement
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns what is stored with the turn."""
+        return {
+            "direction": self.direction,
+            "checked": self.verdict.checked,
+            "flagged": self.verdict.flagged,
+            "categories": list(self.verdict.categories),
+            "judgement": self.judgement.value,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One attempt at an answer: until when, and what was asked of the LLM so far, which is paid for in any case."""
 
@@ -67,6 +87,9 @@ class Attempt:
     calls: list[Completion] = field(default_factory=list[Completion])
     wasted: list[Spent] = field(default_factory=list[Spent])
     """What went into calls that brought nothing."""
+    checks: list[Check] = field(default_factory=list[Check])
+    prompts: list[Sequence[ChatMessage]] = field(default_factory=list[Sequence[ChatMessage]])
+    """What was asked, one entry a call."""
 
     @property
     def spent(self) -> Spent:

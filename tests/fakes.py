@@ -109,7 +109,12 @@ class FakeModerator:
 
     def check(self, texts: Sequence[str]) -> Verdict:
         joined = " ".join(texts)
-        return Verdict(flagged=self.refuse in joined or self.crisis in joined, self_harm=self.crisis in joined)
+        categories = [("harassment", self.refuse), ("self-harm", self.crisis)]
+        return Verdict(
+            flagged=self.refuse in joined or self.crisis in joined,
+            self_harm=self.crisis in joined,
+            categories=tuple(name for name, word in categories if word in joined),
+        )
 
 
 @dataclass

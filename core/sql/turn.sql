@@ -98,7 +98,8 @@ UPDATE turns SET superseded = true WHERE id = %(turn_id)s;
 UPDATE turns
 SET finished_at = now(), outcome = %(outcome)s, reason = %(reason)s, character = %(character)s, decision = %(decision)s,
     provider = %(provider)s, model = %(model)s, tokens_in = tokens_in + %(tokens_in)s,
-    tokens_out = tokens_out + %(tokens_out)s, cost_usd = cost_usd + %(cost_usd)s, llm_ms = %(llm_ms)s, cut = %(cut)s
+    tokens_out = tokens_out + %(tokens_out)s, cost_usd = cost_usd + %(cost_usd)s, llm_ms = %(llm_ms)s, cut = %(cut)s,
+    moderation = %(moderation)s, prompt_messages = %(prompt_messages)s, prompt_characters = %(prompt_characters)s
 WHERE id = %(turn_id)s;
 
 -- name: note_cost

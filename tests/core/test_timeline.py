@@ -3,13 +3,14 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
 
 from core.errors import Ambiguous, Permanent, Transient
 from core.store import load_queries
-from core.timeline import Event, timeline
+from core.timeline import Event, story, timeline
 from tests.fakes import SOMEBODY, Bot, completion
 
 LONG = "This is a sentence of a long answer. " * 60  # two pieces
@@ -41,7 +42,8 @@ def test_an_answered_message_is_told_from_the_door_to_the_reader(bot: Bot) -> No
     for status in ("sent", "delivered", "read"):
         bot.report(status, provider_id=sid(bot))
     events = told(bot, message.provider_id)
-    stages = ["received", "stored", "owed", "claimed", "routed", "asked", "replied", "waiting", "sending", "accepted"]
+    stages = ["received", "stored", "owed", "claimed", "routed", "moderated", "asked", "moderated", "replied"]
+    stages += ["waiting", "sending", "accepted"]
     # Stored, owed and claimed share one transaction, as replied and waiting do: their times are equal.
     assert names(events) == [*stages, "sent", "delivered", "read"]
     assert one(events, "received").facts["sid"] == message.provider_id
@@ -192,3 +194,59 @@ def test_a_provider_id_is_found_without_reading_whole_tables(bot: Bot) -> None:
     assert "Seq Scan" not in text, text
     for index in ("messages_stored_once", "deliveries_provider_id", "reports_told_once"):
         assert index in text
+
+
+def facts(bot: Bot, name: str) -> dict[str, Any]:
+    found = story(bot.store, name, channels=("twilio",))
+    assert found is not None
+    return found.as_json()["facts"]
+
+
+def test_an_answered_message_comes_to_a_decision_verdicts_a_prompt_and_sends(bot: Bot) -> None:
+    message = bot.say("Who knows about music?")
+    told = facts(bot, message.provider_id)
+    assert (told["ending"], told["merged_into"], told["reason"]) == ("answered", None, "llm")
+    assert (told["decision"]["character"], told["decision"]["tier"]) == ("kasho", "words")
+    assert [(c["direction"], c["judgement"], c["flagged"]) for c in told["moderation"]] == [
+        ("in", "pass", False),
+        ("out", "pass", False),
+    ]
+    prompt = bot.llm.prompts[-1]
+    assert (told["prompt_messages"], told["prompt_characters"]) == (len(prompt), sum(len(m.text) for m in prompt))
+    assert [(s["sid"], s["state"], s["attempts"]) for s in told["sends"]] == [(sid(bot), "accepted", 1)]
+    assert "turn" not in told
+
+
+def test_what_moderation_refuses_is_told_with_its_categories(bot: Bot) -> None:
+    told = facts(bot, bot.say("flag-me").provider_id)
+    assert (told["ending"], told["reason"]) == ("refused", "moderation_in")
+    (check,) = told["moderation"]
+    assert (check["judgement"], check["categories"]) == ("refuse", ["harassment"])
+    assert told["prompt_messages"] is None
+
+
+def test_a_failed_piece_makes_the_ending_failed(bot: Bot) -> None:
+    message = bot.say("hello")
+    bot.report("failed", provider_id=sid(bot), error_code="63024")
+    assert facts(bot, message.provider_id)["ending"] == "failed"
+
+
+def test_a_message_without_a_turn_has_no_facts_but_its_ending(bot: Bot) -> None:
+    assert story(bot.store, "SM" + "0" * 32, channels=("twilio",)) is None
+    bot.slots.places = 0
+    message = bot.say("hello")
+    assert facts(bot, message.provider_id) == {"ending": None}
+
+
+def test_of_merged_messages_each_knows_its_ending(bot: Bot) -> None:
+    def more(call: int) -> None:
+        if call == 1:
+            bot.accept("two")
+            bot.take_in()
+
+    bot.llm.meanwhile = more
+    first = bot.say("one")
+    ids = [row["id"] for row in bot.rows("SELECT id FROM messages WHERE direction = 'in' ORDER BY id")]
+    merged = facts(bot, first.provider_id)
+    assert (merged["ending"], merged["merged_into"], merged["superseded"]) == ("merged", ids[1], True)
+    assert facts(bot, f"m{ids[1]}")["ending"] == "answered"
