@@ -47,14 +47,20 @@ class Router:
     """Decides who answers. Compiled once from a cast; pure, deterministic, safe to share between threads."""
 
     def __init__(
-        self, cast: Cast, phrases: Phrases, *, more: Sequence[Tier] = (), vocabulary: Vocabulary | None = None
+        self,
+        cast: Cast,
+        phrases: Phrases,
+        *,
+        more: Sequence[Tier] = (),
+        vocabulary: Vocabulary | None = None,
+        addressed: Addressed | None = None,
     ) -> None:
-        """`more` are the tiers below the words, asked in order while none is sure."""
+        """`more` are the tiers below the words, asked in order while none is sure; the rest may be compiled already."""
         self._characters = tuple(cast.characters)
         self._default = cast.default.id
         self._thresholds = phrases.thresholds
         self._rest = timedelta(hours=phrases.thresholds.rest_h)
-        self._addressed, words = Addressed(cast, phrases), Words(cast, phrases, vocabulary)
+        self._addressed, words = addressed or Addressed(cast, phrases), Words(cast, phrases, vocabulary)
         self._changes = Spotter(text for each in phrases.changes.values() for text in each)
         self._asks = _asks(phrases)
 
