@@ -32,7 +32,7 @@ from core.cast_files import (
 from core.errors import ConfigurationError
 from core.examples import NOBODY, Example, read_examples
 
-__all__ = ["Cast", "Character", "Listing", "Topics", "Votes", "load_cast", "normalise", "required_texts"]
+__all__ = ["Cast", "Character", "Listing", "Topics", "Votes", "load_cast", "normalise", "required_texts", "topics_of"]
 
 Votes = Mapping[str, Sequence[tuple[str, float]]]
 """Word or letter > the languages it speaks for, each with its share of one vote."""
@@ -299,11 +299,16 @@ def _read_topics(reader: Reader, character_id: str, languages: Sequence[str] | N
         reader.check_language(name, tag, tag, languages)
         read = reader.check(TopicsTable, name, content, tag)
         if read:
-            topics[tag] = Topics(
-                keywords=tuple(dict.fromkeys(word.casefold() for word in read.keywords)),
-                triggers=tuple(dict.fromkeys(word.casefold() for word in read.triggers)),
-            )
+            topics[tag] = topics_of(read)
     return topics
+
+
+def topics_of(table: TopicsTable) -> Topics:
+    """Returns a file's words as they are compared."""
+    return Topics(
+        keywords=tuple(dict.fromkeys(word.casefold() for word in table.keywords)),
+        triggers=tuple(dict.fromkeys(word.casefold() for word in table.triggers)),
+    )
 
 
 def _compare_characters(reader: Reader, characters: Sequence[Character]) -> None:

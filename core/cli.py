@@ -98,6 +98,17 @@ def beat() -> None:
 
 
 @main.command()
+@_checked
+def inspect() -> None:
+    """Show timelines, routing and cast as JSON to whoever has INSPECT_TOKEN (gunicorn, reads only)."""
+    from core.build_inspector import check_inspector
+
+    check_inspector(os.environ)
+    config = Path(__file__).resolve().parent.parent / "deploy" / "gunicorn_inspect.conf.py"
+    _become(["gunicorn", "--config", str(config), "webhook.inspector:from_environment()"], os.environ)
+
+
+@main.command()
 @click.argument("text", required=False)
 @click.option("--batch", is_flag=True, help="read JSON lines from stdin, write one JSON line for each")
 @_checked

@@ -39,8 +39,10 @@ Source: OpenAI's price page as of 2026-11, without the discount for cached input
 """
 SANDBOX_NUMBER: Final = "whatsapp:+14155238886"
 """Twilio's shared sandbox sender; it may send one message per 3 s. Source: Twilio docs as of 2026-11."""
-PUBLISHED: Final = frozenset({"AC51573251573251573251573251573251", "simulated-auth-token"})
-"""The account and the token of the simulated Twilio: whoever reads this can sign with them."""
+PUBLISHED: Final = frozenset({
+    "AC51573251573251573251573251573251", "simulated-auth-token", "simulated-inspect-token",
+})  # fmt: skip
+"""The account and the tokens of the simulated world: whoever reads this can sign with them."""
 
 
 def _seconds(value: Any) -> Any:
@@ -248,6 +250,28 @@ class WorkerSettings(_Group):
     metrics_token: str = Field(alias="METRICS_TOKEN", default="", repr=False)
 
 
+class InspectSettings(_Group):
+    """What shows timelines, routing and cast. It shows texts: HOST, where the webhook listens, is not for it."""
+
+    host: str = Field(alias="INSPECT_HOST", default="127.0.0.1")
+    port: int = Field(alias="INSPECT_PORT", default=8001, ge=1, le=65535)
+    token: str = Field(
+        alias="INSPECT_TOKEN",
+        repr=False,
+        min_length=16,
+        pattern=r"^[!-~]+$",
+        description="at least 16 printable characters, e.g. from: openssl rand -hex 24",
+    )
+    base_url: _Url | Literal[""] = Field(alias="TWILIO_BASE_URL", default="", validate_default=True)
+
+    @field_validator("base_url")
+    @classmethod
+    def _goes_with_a_published_token(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("token") in PUBLISHED and not value:
+            raise ValueError("missing, and INSPECT_TOKEN is the published one of the simulator; set one of your own")
+        return value
+
+
 class EmbeddingSettings(_Group):
     """Likeness by embeddings: any server that speaks OpenAI's embeddings; off without a base URL."""
 
@@ -273,7 +297,8 @@ class PromptSettings(_Group):
 
 _AnyGroup = TypeVar("_AnyGroup", bound=_Group)
 SECRETS: Final = (
-    "DATABASE_URL", "POSTGRES_PASSWORD", "REDIS_URL", "BROKER_URL", "TWILIO_AUTH_TOKEN", "TWILIO_API_KEY",
+    "DATABASE_URL", "INSPECT_DATABASE_URL",
+    "POSTGRES_PASSWORD", "REDIS_URL", "BROKER_URL", "TWILIO_AUTH_TOKEN", "TWILIO_API_KEY",
     "TWILIO_API_SECRET", "OPENAI_API_KEY", "LLM_PROVIDERS", "METRICS_TOKEN", "INSPECT_TOKEN", "EMBEDDINGS_API_KEY",
 )  # fmt: skip
 """Variables whose value is told to nobody; each may also come from a file, as NAME_FILE."""
@@ -295,6 +320,11 @@ class Environment:
         for name in SECRETS:
             self._read_file(name)
         self._compose_database_url()
+
+    def prefer(self, name: str, instead_of: str) -> None:
+        """Lets the value of `name`, where there is one, stand for another's in all that is read from now on."""
+        if name in self._values:
+            self._values[instead_of] = self._values[name]
 
     def read(self, group: type[_AnyGroup]) -> _AnyGroup:
         """Returns the group's settings. Mistakes are collected: the value is only good once `check()` has passed."""

@@ -91,7 +91,8 @@ class Transaction:
 class Store:
     """The pool of one process. Made after the fork; opens in the background, so an absent Postgres stops nothing."""
 
-    def __init__(self, settings: DatabaseSettings, *, connections: int) -> None:
+    def __init__(self, settings: DatabaseSettings, *, connections: int, read_only: bool = False) -> None:
+        """`read_only`: Postgres refuses every write, whatever the role may do."""
         self._queries = load_queries()
         self._pool = ConnectionPool(
             _conninfo(settings),
@@ -100,6 +101,7 @@ class Store:
             timeout=POOL_TIMEOUT.total_seconds(),
             kwargs={"prepare_threshold": None if settings.pooler else 5},
             check=ConnectionPool.check_connection,
+            configure=_only_read if read_only else None,
             reconnect_timeout=5.0,
             open=True,
             name="store",
@@ -139,6 +141,11 @@ def migrations() -> Sequence[Path]:
 def refuses_us(error: psycopg.OperationalError) -> bool:
     """Whether Postgres or PgBouncer answered and turned down the user or the password."""
     return _REFUSES_US.search(str(error)) is not None
+
+
+def _only_read(connection: psycopg.Connection[Any]) -> None:
+    """Every transaction begins as READ ONLY: said with each, so that it holds behind PgBouncer as well."""
+    connection.read_only = True
 
 
 def migrate(settings: DatabaseSettings) -> Sequence[str]:

@@ -16,6 +16,9 @@ if [ -n "${SIMULATOR_INTERNAL_URL:-}" ]; then
         export TWILIO_WHATSAPP_NUMBER=whatsapp:+15550006000
         export TWILIO_BASE_URL="$SIMULATOR_INTERNAL_URL"
         export PUBLIC_URL="$WEBHOOK_INTERNAL_URL"
+        if [ -z "${INSPECT_TOKEN:-}${INSPECT_TOKEN_FILE:-}" ]; then
+            export INSPECT_TOKEN=simulated-inspect-token
+        fi
         if [ -z "$model" ]; then
             export OPENAI_API_KEY=simulated
             export OPENAI_BASE_URL="$SIMULATOR_INTERNAL_URL/v1"
@@ -24,6 +27,11 @@ if [ -n "${SIMULATOR_INTERNAL_URL:-}" ]; then
         echo "OPENAI_API_KEY: missing; with a real Twilio account the model must be real too (or set LLM_PROVIDERS)" >&2
         exit 2
     fi
+fi
+
+if [ "${1:-} ${2:-}" = "sisters inspect" ] && [ -z "${INSPECT_TOKEN:-}${INSPECT_TOKEN_FILE:-}" ]; then
+    echo "INSPECT_TOKEN: not set, so sisters inspect shows nothing and ends"
+    exit 0
 fi
 
 exec "$@"

@@ -14,13 +14,12 @@ if several and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     own_metrics_dir = tempfile.mkdtemp(prefix="sisters-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = own_metrics_dir
 
-from gunicorn.glogging import Logger  # noqa: E402
 from prometheus_client.multiprocess import mark_process_dead  # noqa: E402  # pyright: ignore[reportUnknownVariableType]
 
-from core import log  # noqa: E402
 from core.adapters.redis_inbox import DOOR_THREADS  # noqa: E402
 from core.build import webhook_parts  # noqa: E402
 from core.errors import ConfigurationError  # noqa: E402
+from webhook.server_log import JsonLogger  # noqa: E402
 
 
 def _remove_metrics() -> None:
@@ -34,17 +33,6 @@ except ConfigurationError as _error:
     _remove_metrics()
     sys.stderr.write(f"{_error}\n")
     raise SystemExit(2) from None
-
-
-class JsonLogger(Logger):
-    """gunicorn's own lines through core/log.py; there is no access log unless one is asked for."""
-
-    def setup(self, cfg: Any) -> None:
-        """Called in the master before any fork, and again when it reloads."""
-        super().setup(cfg)
-        log.setup("webhook", cfg.loglevel)
-        self.error_log.handlers.clear()
-        self.error_log.propagate = True
 
 
 wsgi_app = "webhook.app:from_environment()"

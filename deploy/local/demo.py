@@ -4,6 +4,7 @@ Twilio is always simulated. With OPENAI_API_KEY (or LLM_PROVIDERS) set, a real m
 """
 
 import os
+import secrets
 import signal
 import sys
 import time
@@ -18,7 +19,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import class_row
 
-from deploy.local import terminal
+from deploy import terminal
 from deploy.local.child import StartFailed, free_port, is_free
 from deploy.local.loopback import Refused
 from deploy.local.postgres import Postgres
@@ -82,7 +83,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
 def _run(environ: Mapping[str, str], *, once: bool) -> None:
     model = "a real model" if has_real_model(environ) else "simulated"
     terminal.title(f"Sisters on WhatsApp, on this machine. WhatsApp: simulated. Answers: {model}.")
-    simulator_port, webhook_port = _ports(environ)
+    simulator_port, webhook_port, inspect_port = _ports(environ)
     with ExitStack() as open_parts:
         logs = _empty(LOGS / str(simulator_port))
         database_url, redis_url = _servers(environ, logs, open_parts)
@@ -92,9 +93,12 @@ def _run(environ: Mapping[str, str], *, once: bool) -> None:
             redis_url=redis_url,
             webhook_port=webhook_port,
             simulator_port=simulator_port,
+            inspect_port=inspect_port,
+            inspect_token=secrets.token_hex(24),
         )
         stack = open_parts.enter_context(Stack(settings, logs=logs))
         _start(stack)
+        terminal.title(f"Open in a browser: {stack.phone.url}/")
         person, lines = read_conversation(CONVERSATION)
         seen = _converse(stack, database_url, person, lines)
         if once:
@@ -124,12 +128,17 @@ def _servers(environ: Mapping[str, str], logs: Path, open_parts: ExitStack) -> t
     return database_url, redis_url
 
 
-def _ports(environ: Mapping[str, str]) -> tuple[int, int]:
-    """Where simulator and webhook listen: the first has to be where people look for it, the second need not."""
+def _ports(environ: Mapping[str, str]) -> tuple[int, int, int]:
+    """Where simulator, webhook and inspector listen: the first has to be where people look for it, the others need not.
+
+    Raises: StartFailed.
+    """
     simulator, webhook = _number(environ, "SIMULATOR_PORT", 8099), _number(environ, "PORT", 8000)
+    inspect = _number(environ, "INSPECT_PORT", 8001)
     if not is_free(simulator):
         raise StartFailed(f"SIMULATOR_PORT: something listens on port {simulator} already; stop it or set another port")
-    return simulator, webhook if webhook != simulator and is_free(webhook) else free_port()
+    webhook = webhook if webhook != simulator and is_free(webhook) else free_port()
+    return simulator, webhook, inspect if inspect not in (simulator, webhook) and is_free(inspect) else free_port()
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:
@@ -142,11 +151,12 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
 def _start(stack: Stack) -> None:
     with terminal.step("database schema"):
         stack.migrate()
-    with terminal.step("simulator, webhook, worker, beat"):
+    with terminal.step("simulator, webhook, worker, beat, inspect"):
         stack.start_simulator()
         stack.start_webhook()
         stack.start_worker(concurrency=CONCURRENCY)
         stack.start_beat()
+        stack.start_inspect()
         stack.wait_until_ready()
 
 
@@ -200,14 +210,20 @@ def _judge(line: Line, turn: Turn) -> None:
 def _explain(stack: Stack, person: str) -> None:
     url = stack.phone.url
     terminal.title("Your turn. All of this is simulated; nothing reaches a real phone.")
-    terminal.say(f"""  Look       {url}
-  Write      curl -s {url}/simulator/inbound -H 'Content-Type: application/json' \\
+    terminal.say(f"""  Browser    {url}/
+  Terminal   {_chat(stack)}
+  By hand    curl -s {url}/simulator/inbound -H 'Content-Type: application/json' \\
                   -d '{{"from": "{person}", "body": "Who knows about music?"}}'
-  Read       curl -s '{url}/simulator/messages?person={person.removeprefix("+")}'  (or just watch here)
+  and read   curl -s '{url}/simulator/messages?person={person.removeprefix("+")}'  (or just watch here)
   Webhook    {stack.webhook_url}/healthz
   Logs       {stack.processes.logs}
   End        Ctrl-C
 """)
+
+
+def _chat(stack: Stack) -> str:
+    port = stack.environ["SIMULATOR_PORT"]
+    return f"{'' if port == '8099' else f'SIMULATOR_URL={stack.phone.url} '}.venv/bin/sisters chat"
 
 
 def _follow(stack: Stack, seen: int) -> None:

@@ -18,8 +18,8 @@ SIMULATED_TWILIO: Final = {
     "TWILIO_WHATSAPP_NUMBER": "whatsapp:+15550006000",
 }
 """What the simulator takes when it is told nothing else; published on purpose, it opens nothing."""
-_REPLACED: Final = ("TWILIO_", "POSTGRES_", "DATABASE_", "REDIS_", "BROKER_", "PUBLIC_", "SIMULATOR_")
-_KEPT: Final = ("TWILIO_BASE_URL", "SIMULATOR_LLM_LATENCY_MS")
+_REPLACED: Final = ("TWILIO_", "POSTGRES_", "DATABASE_", "REDIS_", "BROKER_", "PUBLIC_", "SIMULATOR_", "INSPECT_")
+_KEPT: Final = ("TWILIO_BASE_URL", "SIMULATOR_LLM_LATENCY_MS", "SIMULATOR_ALLOWED_HOSTS")
 _MODEL_NAMES: Final = ("OPENAI_API_KEY", "OPENAI_API_KEY_FILE", "LLM_PROVIDERS", "LLM_PROVIDERS_FILE")
 
 
@@ -29,11 +29,19 @@ def has_real_model(environ: Mapping[str, str]) -> bool:
 
 
 def local_environment(
-    environ: Mapping[str, str], *, database_url: str, redis_url: str, webhook_port: int, simulator_port: int
+    environ: Mapping[str, str],
+    *,
+    database_url: str,
+    redis_url: str,
+    webhook_port: int,
+    simulator_port: int,
+    inspect_port: int = 8001,
+    inspect_token: str = "simulated-inspect-token",  # noqa: S107 - published; who shows texts to nobody else makes one
 ) -> dict[str, str]:
     """The environment of all processes: `environ`, but Twilio is always the simulator, whatever account it names.
 
     TWILIO_BASE_URL and OPENAI_BASE_URL stay when given, so that a proxy can stand between the bot and the simulator.
+    Simulator and inspector share their token.
     """
     simulator = f"http://127.0.0.1:{simulator_port}"
     kept = {k: v for k, v in environ.items() if k in _KEPT or not k.startswith(_REPLACED)}
@@ -48,6 +56,9 @@ def local_environment(
         "PUBLIC_URL": f"http://127.0.0.1:{webhook_port}",
         "SIMULATOR_HOST": "127.0.0.1",
         "SIMULATOR_PORT": str(simulator_port),
+        "INSPECT_PORT": str(inspect_port),
+        "INSPECT_URL": f"http://127.0.0.1:{inspect_port}",
+        "INSPECT_TOKEN": inspect_token,
         "NO_PROXY": ",".join(filter(None, [environ.get("NO_PROXY", ""), "127.0.0.1,localhost"])),
         "PYTHONUNBUFFERED": "1",
     }
@@ -55,7 +66,7 @@ def local_environment(
 
 
 class Stack:
-    """Simulator, webhook, workers and beat, each a real process. Everything stops with the `with` block."""
+    """Simulator, webhook, workers, beat and inspector, each a real process. Everything stops with the `with` block."""
 
     def __init__(self, environ: Mapping[str, str], *, logs: Path) -> None:
         self.environ: Final = dict(environ)
@@ -91,6 +102,10 @@ class Stack:
     def start_beat(self) -> None:
         """Starts the timer."""
         self.processes.start("beat", [_sisters(), "beat"], self.environ)
+
+    def start_inspect(self) -> None:
+        """Starts what the simulator's page looks behind the chat with; the page does without until it is up."""
+        self.processes.start("inspect", [_sisters(), "inspect"], self.environ)
 
     def operate(self, *arguments: str) -> tuple[int, str]:
         """Runs one of the operator's commands to its end; returns its exit code and what it printed."""

@@ -37,6 +37,7 @@ def sisters(
         ("worker", ["DATABASE_URL", "LLM_PROVIDERS", "PUBLIC_URL", "REDIS_URL", "TWILIO_ACCOUNT_SID"]),
         ("beat", ["REDIS_URL"]),
         ("migrate", ["DATABASE_URL"]),
+        ("inspect", ["DATABASE_URL", "INSPECT_TOKEN"]),
     ],
 )
 def test_a_process_without_configuration_names_every_missing_value_and_exits_2(command: str, names: list[str]) -> None:

@@ -9,6 +9,7 @@ from core.config import (
     DEFAULT_MODEL,
     DatabaseSettings,
     Environment,
+    InspectSettings,
     LlmSettings,
     PromptSettings,
     RedisSettings,
@@ -234,3 +235,23 @@ def test_what_the_simulator_publishes_is_taken_only_from_a_simulator(published: 
     environment = Environment(TWILIO | published | {"TWILIO_BASE_URL": "http://127.0.0.1:8099"})
     environment.read(TwilioSettings)
     environment.check()
+
+
+@pytest.mark.parametrize("token", ["short", "with a space in it", "", "x" * 15])
+def test_a_token_that_could_be_guessed_is_none(token: str):
+    assert problems({"INSPECT_TOKEN": token}, InspectSettings)[0].startswith("INSPECT_TOKEN: ")
+
+
+def test_the_published_token_of_the_inspector_goes_with_a_simulator_only():
+    given = {"INSPECT_TOKEN": "simulated-inspect-token"}
+    assert problems(given, InspectSettings)[0].startswith("TWILIO_BASE_URL: missing")
+    environment = Environment(given | {"TWILIO_BASE_URL": "http://127.0.0.1:8099", "HOST": "0.0.0.0"})
+    assert environment.read(InspectSettings).host == "127.0.0.1"
+    environment.check()
+
+
+def test_the_inspector_may_have_a_role_of_its_own():
+    environment = Environment({"DATABASE_URL": "postgresql://a@h/x", "INSPECT_DATABASE_URL": "postgresql://b@h/x"})
+    assert environment.read(DatabaseSettings).conninfo == "postgresql://a@h/x"
+    environment.prefer("INSPECT_DATABASE_URL", instead_of="DATABASE_URL")
+    assert environment.read(DatabaseSettings).conninfo == "postgresql://b@h/x"

@@ -17,8 +17,10 @@ REAL_TWILIO = {
 }
 
 
-def _run(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["sh", str(ENTRYPOINT), "env"], env=environ, capture_output=True, text=True, check=False)
+def _run(environ: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", str(ENTRYPOINT), *(command or ("env",))], env=environ, capture_output=True, text=True, check=False
+    )
 
 
 def _environment(**environ: str) -> dict[str, str]:
@@ -66,3 +68,15 @@ def test_without_a_simulator_beside_it_the_image_changes_nothing():
     run = _run({"PATH": "/usr/bin:/bin", "TWILIO_ACCOUNT_SID": ""})
     assert run.returncode == 0
     assert "TWILIO_BASE_URL" not in run.stdout
+
+
+def test_only_where_all_is_simulated_the_inspector_has_a_published_token():
+    assert _environment(INSPECT_TOKEN="")["INSPECT_TOKEN"] == "simulated-inspect-token"
+    assert _environment(INSPECT_TOKEN="mine")["INSPECT_TOKEN"] == "mine"
+    assert _environment(**REAL_TWILIO, OPENAI_API_KEY="sk-real", INSPECT_TOKEN="")["INSPECT_TOKEN"] == ""
+
+
+def test_with_a_real_account_and_no_token_the_inspector_ends_in_peace():
+    run = _run(COMPOSED | REAL_TWILIO | {"OPENAI_API_KEY": "sk-real"}, "sisters", "inspect")
+    assert run.returncode == 0
+    assert run.stdout.startswith("INSPECT_TOKEN: not set")

@@ -30,7 +30,7 @@ def test_nothing_starts_that_the_override_does_not_speak_of():
     assert {"redis", "postgres", "backup", "caddy", *OURS} == STARTED
 
 
-@pytest.mark.parametrize("name", sorted(OVERRIDE["services"].keys() - {"simulator"}))
+@pytest.mark.parametrize("name", sorted(OVERRIDE["services"].keys() - {"simulator", "inspect"}))
 def test_a_service_is_hardened(name: str):
     service = OVERRIDE["services"][name]
     assert service["read_only"] is True

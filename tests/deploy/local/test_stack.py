@@ -64,3 +64,10 @@ def test_an_empty_variable_counts_as_unset():
 
 def test_what_is_on_loopback_is_never_asked_through_the_environments_proxy():
     assert _local(NO_PROXY="intranet")["NO_PROXY"] == "intranet,127.0.0.1,localhost"
+
+
+def test_simulator_and_inspector_find_each_other_with_a_token_that_no_environment_brings():
+    local = _local(INSPECT_TOKEN="real", INSPECT_DATABASE_URL="postgresql://x", INSPECT_HOST="0.0.0.0")
+    assert (local["INSPECT_URL"], local["INSPECT_PORT"]) == ("http://127.0.0.1:8001", "8001")
+    assert local["INSPECT_TOKEN"] != "real"
+    assert not {"INSPECT_DATABASE_URL", "INSPECT_HOST"} & local.keys()

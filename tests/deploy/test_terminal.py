@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from deploy.local import terminal
+from deploy import terminal
 
 
 def test_no_message_commands_the_terminal(capsys: pytest.CaptureFixture[str]):

@@ -1,4 +1,4 @@
-"""How the demo looks in a terminal: steps, and both sides of a chat; colours only where a person watches."""
+"""How demo and chat look in a terminal: steps, and both sides of a chat; colours only where a person watches."""
 
 import os
 import re
