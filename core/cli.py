@@ -109,6 +109,18 @@ def inspect() -> None:
 
 
 @main.command()
+@click.option("--person", default="", help="who writes: a name that the simulator knows, or a number")
+def chat(person: str) -> None:
+    """Talk to the simulated bot in this terminal, also through a pipe. Needs a simulator (SIMULATOR_URL)."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "deploy" / "simulator").is_dir():
+        raise click.UsageError("the simulator is not here; run this in the project's folder")
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
+    command = [sys.executable, "-m", "deploy.simulator.chat", *filter(None, [person])]
+    os.execve(sys.executable, command, os.environ | {"PYTHONPATH": path})  # noqa: S606 - ours
+
+
+@main.command()
 @click.argument("text", required=False)
 @click.option("--batch", is_flag=True, help="read JSON lines from stdin, write one JSON line for each")
 @_checked

@@ -43,6 +43,7 @@ def running_system(
             redis_url=redis.url,
             webhook_port=free_port(),
             simulator_port=free_port(),
+            inspect_port=free_port(),
         ) | dict(elsewhere)
         stack = parts.enter_context(Stack(settings, logs=logs))
         stack.start(workers=workers, concurrency=concurrency)
