@@ -45,6 +45,7 @@ from core.metrics import Levels
 from core.model import TWILIO
 from core.outbox import Outbox
 from core.presence import Presence
+from core.routing.phrases import load_phrases
 from core.sampling import GOOD_FOR, Sampler
 from core.speech import Speech
 from core.store import Store
@@ -106,8 +107,9 @@ class _WorkerEnvironment:
     turn: TurnSettings
     limits: LimitSettings
     worker: WorkerSettings
+    prompts: PromptSettings
+    embeddings: EmbeddingSettings
     cast: Cast
-    routing: Routing
 
 
 def broker_of(environ: Mapping[str, str]) -> Broker:
@@ -129,6 +131,7 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
     Raises: ConfigurationError.
     """
     read = _read_worker(environ)
+    routing = routing_of(read.prompts, read.embeddings, read.cast, environ)
     concurrency = int(environ.get("SISTERS_CONCURRENCY", "100"))
     worker_id = uuid4()
     store = Store(read.database, connections=DATABASE_CONNECTIONS)
@@ -140,7 +143,7 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
     presence = Presence({TWILIO: channel})
     answerer = Answerer(
         cast=read.cast,
-        router=read.routing.router,
+        router=routing.router,
         speech=Speech(
             cast=read.cast, llm=llm, moderator=moderator, presence=presence, call_takes_at_most=read.llm.timeout
         ),
@@ -172,7 +175,7 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         presence=presence,
         sampler=Sampler(store=store, inboxes=box, queue=queue, levels=levels, budget_usd=read.limits.budget_usd),
         levels=levels,
-        clients=(outbox, llm, moderator, channel, queue, *_learn_vectors(read.routing, store)),
+        clients=(outbox, llm, moderator, channel, queue, *_learn_vectors(routing, store)),
     )
 
 
@@ -213,7 +216,10 @@ def catch_up(environ: Mapping[str, str]) -> Generator[CatchUp]:
 
 
 def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
-    """Everything that can be wrong is told at once, the cast's mistakes with the environment's."""
+    """Everything that can be wrong is told at once, the cast's mistakes with the environment's.
+
+    The router is made later: compiling it takes seconds, and the command that checks becomes another process.
+    """
     environment = Environment(environ)
     database, redis, twilio = (
         environment.read(DatabaseSettings),
@@ -226,7 +232,7 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
     prompts, embeddings = environment.read(PromptSettings), environment.read(EmbeddingSettings)
     try:
         cast = load_cast(prompts.directory)
-        routing = routing_of(prompts, embeddings, cast, environ)
+        load_phrases(prompts.directory)
     except ConfigurationError as error:
         raise ConfigurationError(sorted({*environment.problems, *error.problems})) from None
     if problem := too_short_a_deadline(llm, turn):
@@ -241,8 +247,9 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
         turn=turn,
         limits=limits,
         worker=worker,
+        prompts=prompts,
+        embeddings=embeddings,
         cast=cast,
-        routing=routing,
     )
 
 
