@@ -1,7 +1,10 @@
 """Erasing a person: every row and every waiting entry; hashes of the provider's ids stay, so that none comes back."""
 
+from collections.abc import Sequence
+
 import structlog
 
+from core.model import InboundMessage, Unreadable, load_inbound
 from core.ports import Inboxes
 from core.store import Store, Transaction
 
@@ -41,8 +44,25 @@ class Eraser:
             for person_id in people:
                 ids.update(transaction.values("ids_of_person", person_id=person_id))
                 _erase(transaction, person_id)
-            letters = transaction.run("erase_dead_letters", persons=self._inboxes.forget(sorted(ids)))
-        return bool(people or letters)
+            forgotten = self._inboxes.forget(sorted(ids))
+            letters = transaction.run("erase_dead_letters", persons=forgotten.persons)
+            never_stored = _readable(forgotten.entries)
+            transaction.run(
+                "remember_never_stored",
+                channels=[message.channel for message in never_stored],
+                provider_ids=[message.provider_id for message in never_stored],
+            )
+        return bool(people or letters or forgotten.entries)
+
+
+def _readable(entries: Sequence[bytes]) -> list[InboundMessage]:
+    messages: list[InboundMessage] = []
+    for entry in entries:
+        try:
+            messages.append(load_inbound(entry))
+        except Unreadable:
+            continue
+    return messages
 
 
 def _erase(transaction: Transaction, person_id: int) -> None:

@@ -195,6 +195,14 @@ class Inbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What was erased of a person: the keys of their inboxes, and what waited there."""
+
+    persons: Sequence[str]
+    entries: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
     """How much waits in Redis; `oldest` is how long the inbox that waits longest has waited."""
 
@@ -265,6 +273,6 @@ class Inboxes(Protocol):
         """Appends an entry to the list of status reports; the sweep takes it in."""
         ...
 
-    def forget(self, ids: Sequence[str]) -> Sequence[str]:
-        """Erases the inboxes and aliases of a person named by these ids; returns the keys of those inboxes."""
+    def forget(self, ids: Sequence[str]) -> Forgotten:
+        """Erases the inboxes and aliases of a person named by these ids."""
         ...

@@ -31,7 +31,7 @@ from core.adapters.wakeups import QUEUE, REPORTS, WAKE, BrokerWakeups, Envelope
 from core.addresses import Sentinels, sentinels_of
 from core.errors import ConfigurationError, Transient
 from core.model import InboundMessage, StatusReport, dump_inbound, dump_report, person_key
-from core.ports import Backlog, Inbox
+from core.ports import Backlog, Forgotten, Inbox
 
 ALIAS_LIFE: Final = timedelta(days=30)
 DOOR_THREADS: Final = 16
@@ -212,11 +212,12 @@ class RedisInboxes:
         """Appends an entry to the list of status reports, which every worker reads each second."""
         _transient(lambda: self._client.rpush("sisters:reports", entry))
 
-    def forget(self, ids: Sequence[str]) -> Sequence[str]:
-        """Erases the inboxes and aliases of a person named by these ids (addresses); returns their person keys."""
+    def forget(self, ids: Sequence[str]) -> Forgotten:
+        """Erases the inboxes and aliases of a person named by these ids (addresses); returns what they were."""
         keys = [person_key(identity) for identity in ids]
-        had: list[bytes] = _transient(lambda: self._forget(keys=[f"sisters:alias:{key}" for key in keys], args=keys))
-        return sorted({person.decode() for person in had})
+        aliases = [f"sisters:alias:{key}" for key in keys]
+        persons, entries = _transient(lambda: self._forget(keys=aliases, args=keys))
+        return Forgotten(persons=sorted({person.decode() for person in persons}), entries=entries)
 
     def server(self) -> tuple[Mapping[str, Any], datetime]:
         """Returns what the server says of itself (INFO: managed ones close CONFIG, not this), and its time."""

@@ -94,6 +94,13 @@ FROM (
 ) x
 ON CONFLICT DO NOTHING;
 
+-- name: remember_never_stored
+-- What waited in their inbox stands in the provider's log too: catch-up must not bring it back.
+INSERT INTO erased (provider_hash)
+SELECT sha256(convert_to(given.channel || ':' || given.provider_id, 'UTF8'))
+FROM unnest(%(channels)s::text[], %(provider_ids)s::text[]) AS given (channel, provider_id)
+ON CONFLICT DO NOTHING;
+
 -- name: erase_reports
 DELETE FROM reports r
 USING (

@@ -232,6 +232,16 @@ def test_an_erased_message_does_not_come_back(bot: Bot) -> None:
     assert bot.rows("SELECT * FROM people") == []
 
 
+def test_a_message_that_was_forgotten_before_it_was_stored_does_not_come_back(bot: Bot) -> None:
+    has_run(bot, minutes=20)
+    message = bot.accept("forget this")
+    assert bot.eraser.forget(SOMEBODY)
+    logged(bot, "forget this", ago(minutes=2), provider_id=message.provider_id)
+    caught = bot.catch_up.run(timedelta(hours=1))
+    assert (caught.late, caught.too_late) == (0, 0)
+    assert bot.rows("SELECT FROM people") == []
+
+
 def test_the_person_is_found_by_any_id_that_the_log_calls_them(bot: Bot) -> None:
     bot.say("hello", external_id=HIDDEN, parent_external_id=HIDDEN)
     has_run(bot, minutes=20)

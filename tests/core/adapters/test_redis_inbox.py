@@ -237,7 +237,10 @@ def test_a_person_who_is_forgotten_leaves_nothing(way_in: RedisDoor, within: Red
     way_in.accept(message(2, external=BSUID))
     way_in.accept(message(3, sender="whatsapp:+1"))
     raw.delete(QUEUE)
-    within.forget([BSUID, PHONE])
+    forgotten = within.forget([BSUID, PHONE])
+    assert [load_inbound(entry).provider_id for entry in forgotten.entries] == [
+        message(number).provider_id for number in (1, 2)
+    ]
     left = {key.decode() for key in raw.keys("*")}
     other = person_key("whatsapp:+1")
     assert left == {f"sisters:alias:{other}", f"sisters:inbox:{other}", "sisters:waiting"}
