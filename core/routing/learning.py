@@ -9,8 +9,8 @@ from typing import Final
 
 from core.routing.features import HINT_PLACES, PLACES, Features
 
-_ROUNDS: Final = 10
-_STEP: Final = 2.0
+_ROUNDS: Final = 7
+_STEP: Final = 2.5
 """How far the first example moves the weights; later rounds move them less and less."""
 _HINT: Final = 0.4
 """What one of the cast's own words weighs against all pieces of the message together, which weigh 1."""

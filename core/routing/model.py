@@ -18,7 +18,7 @@ from core.routing.phrases import Phrases
 from core.routing.text import fold
 from core.routing.words import Vocabulary, topic_terms
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Of reading, features and learning: raise it whenever the same cast would give another model."""
 _MAGIC: Final = b"sisters likeness 1"
 _KEYWORD_WEIGHT: Final = 0.15
