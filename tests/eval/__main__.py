@@ -14,7 +14,8 @@ from core.config import EmbeddingSettings, Environment, PromptSettings
 from tests.eval.bounds import problems
 from tests.eval.score import NONE, Dialogue, Message, Report, read, score, score_article
 
-HELD_OUT: Final = tuple(Path(__file__).with_name(name) for name in ("heldout.jsonl", "dialogues.jsonl"))
+_FILES: Final = ("heldout.jsonl", "heldout_second.jsonl", "dialogues.jsonl", "dialogues_second.jsonl")
+HELD_OUT: Final = tuple(map(Path(__file__).with_name, _FILES))
 
 
 def main(arguments: Sequence[str]) -> int:
