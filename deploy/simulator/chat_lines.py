@@ -34,7 +34,8 @@ def news(row: Mapping[str, Any], before: Mapping[str, Any] | None) -> Sequence[S
 
 def reason(story: Mapping[str, Any]) -> str:
     """Returns in one line who answered and why, "" where nothing was decided."""
-    decision = (story.get("facts") or {}).get("decision")
+    facts: Mapping[str, Any] = story.get("facts") or {}
+    decision: Mapping[str, Any] | None = facts.get("decision")
     if not decision:
         return ""
     why = " ".join(decision["why"].split())

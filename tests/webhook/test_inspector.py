@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from flask.testing import FlaskClient
+from psycopg.conninfo import make_conninfo
 
 from core.adapters.model_files import model_of
 from core.characters import load_cast
@@ -153,7 +154,7 @@ def test_a_labelled_file_is_judged(client: FlaskClient):
     assert (told["count"], told["right"]) == (3, 2)
     assert told["confusion"]["cook"] == {"cook": 1, "sailor": 1}
     assert [(each["line"], each["label"], each["character"]) for each in told["wrong"]] == [(2, "cook", "sailor")]
-    edited = {"cook": {"en": {"triggers": ["soup", "boat"]}}, "sailor": {"en": {}}}
+    edited: dict[str, Any] = {"cook": {"en": {"triggers": ["soup", "boat"]}}, "sailor": {"en": {}}}
     assert post(client, "/evaluate", {"lines": lines, "topics": edited})["right"] == 3
 
 
@@ -206,7 +207,7 @@ def test_its_store_cannot_write(database_url: str, pooler: str):
 def test_without_postgres_it_says_so(lab: Lab):
     settings = DatabaseSettings.model_validate({"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/x"})
     with closing(Store(settings, connections=1, read_only=True)) as store:
-        store._pool.timeout = 0.1
+        store._pool.timeout = 0.1  # pyright: ignore[reportPrivateUsage]  # or the test waits for the whole bound
         client = create_app(InspectSettings.model_validate({"INSPECT_TOKEN": TOKEN}), store, lab).test_client()
         assert client.get("/timeline/m1", headers=SHOWN).status_code == 503
         assert client.get("/cast", headers=SHOWN).status_code == 200
@@ -255,7 +256,7 @@ def test_the_process_reads_with_a_role_that_can_do_nothing_else(bot: Bot, databa
         connection.execute("DROP ROLE IF EXISTS inspector")
         connection.execute("CREATE ROLE inspector LOGIN PASSWORD 'reads'")
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO inspector")
-    reader = psycopg.conninfo.make_conninfo(database_url, user="inspector", password="reads")
+    reader = make_conninfo(database_url, user="inspector", password="reads")
     try:
         prompts = small_cast(tmp_path / "prompts")
         given = {"INSPECT_DATABASE_URL": reader, "DATABASE_URL": "postgresql://wrong@127.0.0.1:1/x"}
