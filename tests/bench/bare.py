@@ -18,7 +18,7 @@ import twilio.rest
 from psycopg_pool import ConnectionPool
 from twilio.http.http_client import TwilioHttpClient
 
-from tests.bench.load import SYSTEM_PROMPT, inbound_text, person
+from tests.bench.talk import SYSTEM_PROMPT, inbound_text, person
 
 THREADS: Final = 300
 HISTORY: Final = 20
