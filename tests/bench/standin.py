@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 ANSWER: Final = (
     "That is a good question, and I have thought about it before: begin with the part that you already know, write it "
@@ -46,15 +46,15 @@ class World:
             tell()
         return sid
 
-    def tell_of_sends(self, after: int, answer: _Send) -> None:
-        """Answers with all that was sent beyond the first `after`; waits a moment where there is nothing."""
+    def tell_of_sends(self, after: int, answer: _Send, *, wait: bool = True) -> None:
+        """Answers with all that was sent beyond the first `after`; with `wait` not before there is something."""
 
         def tell() -> None:
             handle.cancel()
             answer(_json({"sends": self.sends[after:]}))
 
         handle = asyncio.get_running_loop().call_later(_WAITS_FOR_NEWS_S, tell)
-        if len(self.sends) > after:
+        if len(self.sends) > after or not wait:
             tell()
         else:
             self._news.append(tell)
@@ -106,7 +106,8 @@ class Connection(asyncio.Protocol):
             case "GET", "counts":
                 self._write(_json({"counts": self._world.counts, "sends": len(self._world.sends)}))
             case "GET", "sends":
-                self._world.tell_of_sends(int(parse_qs(urlsplit(target).query)["after"][0]), self._write)
+                query = dict(parse_qsl(urlsplit(target).query))
+                self._world.tell_of_sends(int(query["after"]), self._write, wait=query.get("wait") != "0")
             case "PUT", "delays":
                 self._world.delays_ms.update(json.loads(body))
                 self._write(_json(self._world.delays_ms))
