@@ -1,6 +1,6 @@
 """From the inbox to Postgres: stores each message once, in the order of the door, and says that an answer is owed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
@@ -26,6 +26,17 @@ class HeldTurn:
     turn_id: int
     conversation_id: int
     fence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TakenIn:
+    """What one statement did, and the turn that it opened, if any."""
+
+    known: bool
+    stored: int
+    turn_id: int | None
+    conversation_id: int | None
+    fence: int | None
 
 
 class Slots(Protocol):
@@ -104,19 +115,45 @@ class Intake:
 
     def _store_entries(self, inbox: Inbox, worker_id: UUID | None) -> tuple[int, HeldTurn | None]:
         """Returns how many were new, and the turn that this worker now holds."""
-        messages: list[InboundMessage] = []
+        messages, unreadable = _read(inbox.entries)
+        groups = _by_channel(messages)
+        if len(groups) == 1 and not unreadable and (taken := self._take_in(messages, worker_id)) is not None:
+            return taken
         with self._store.transaction() as transaction:
-            for entry in inbox.entries:
-                try:
-                    messages.append(load_inbound(entry))
-                except Unreadable as error:
-                    transaction.run("bury_entry", person=inbox.person, payload=entry, reason=str(error))
-                    metrics.DEAD_LETTERS.labels("inbox").inc()
+            for entry, reason in unreadable:
+                transaction.run("bury_entry", person=inbox.person, payload=entry, reason=reason)
+                metrics.DEAD_LETTERS.labels("inbox").inc()
             stored, held = 0, None
-            for group in _by_channel(messages):
+            for group in groups:
                 new, turn = self._store_group(transaction, group, None if held else worker_id)
                 stored, held = stored + new, held or turn
         return stored, held
+
+    def _take_in(
+        self, messages: Sequence[InboundMessage], worker_id: UUID | None
+    ) -> tuple[int, HeldTurn | None] | None:
+        """The same for messages of one channel by somebody we know, in one round trip; None: nothing was stored."""
+        known, newest = _ids(messages), messages[-1]
+        ids = _by_kind(known)
+        with self._store.together() as batch:
+            batch.run("lock_known_conversation", **ids, channel=newest.channel, **_address(newest), late=newest.late)
+            done = batch.one(
+                _TakenIn,
+                "take_in",
+                **ids,
+                kinds=list(known.keys()),
+                values=list(known.values()),
+                worker_id=worker_id,
+                deadline=self._turn_deadline,
+                **self._columns(messages),
+            )
+        taken = done.get()
+        if taken is None or not taken.known or not taken.stored:
+            return None
+        if worker_id is None or taken.turn_id is None or taken.conversation_id is None or taken.fence is None:
+            return taken.stored, None
+        held = HeldTurn(turn_id=taken.turn_id, conversation_id=taken.conversation_id, fence=taken.fence)
+        return taken.stored, held
 
     def _store_group(
         self,
@@ -132,9 +169,7 @@ class Intake:
             "open_conversation",
             person_id=person_id,
             channel=newest.channel,
-            sender=newest.sender,
-            recipient=newest.recipient,
-            profile_name=newest.profile_name,
+            **_address(newest),
             late=newest.late or too_late,
         )
         columns = self._columns(messages)
@@ -158,8 +193,8 @@ class Intake:
 
     def _person_id(self, transaction: Transaction, messages: Sequence[InboundMessage]) -> int:
         """Finds or makes the person, and learns every id that the messages name."""
-        known = {kind: value for message in messages for kind, value in _identities(message).items() if value}
-        ids = {kind: known.get(kind, "") for kind in ("parent", "external", "address")}
+        known = _ids(messages)
+        ids = _by_kind(known)
         person_id = transaction.value("find_people", **ids)
         if person_id is None:
             transaction.run("lock_ids", values=list(known.values()))
@@ -180,8 +215,34 @@ class Intake:
         }
 
 
+def _read(entries: Sequence[bytes]) -> tuple[list[InboundMessage], list[tuple[bytes, str]]]:
+    """Returns the messages, and the entries that are none with the reason why."""
+    messages: list[InboundMessage] = []
+    unreadable: list[tuple[bytes, str]] = []
+    for entry in entries:
+        try:
+            messages.append(load_inbound(entry))
+        except Unreadable as error:
+            unreadable.append((entry, str(error)))
+    return messages, unreadable
+
+
 def _by_channel(messages: Sequence[InboundMessage]) -> list[list[InboundMessage]]:
     return [list(group) for _, group in groupby(messages, key=lambda message: message.channel)]
+
+
+def _ids(messages: Sequence[InboundMessage]) -> dict[str, str]:
+    """Every id that the messages name, by its kind; the newest of each kind."""
+    return {kind: value for message in messages for kind, value in _identities(message).items() if value}
+
+
+def _by_kind(known: Mapping[str, str]) -> dict[str, str]:
+    return {kind: known.get(kind, "") for kind in ("parent", "external", "address")}
+
+
+def _address(newest: InboundMessage) -> dict[str, str]:
+    """Where the person writes from and to, and by which name."""
+    return {"sender": newest.sender, "recipient": newest.recipient, "profile_name": newest.profile_name}
 
 
 def _identities(message: InboundMessage) -> dict[str, str]:

@@ -40,8 +40,8 @@ class Limits:
         """
         settings = self._settings
         if settings.messages_per_minute or settings.turns_per_day or settings.tokens_per_day:
-            with self._store.transaction() as transaction:
-                used = transaction.one(
+            with self._store.alone() as statement:
+                used = statement.one(
                     _Used,
                     "used_by_person",
                     conversation_id=conversation_id,
@@ -64,7 +64,7 @@ class Limits:
         with self._lock:
             now = self._clock()
             if self._asked_at is None or now - self._asked_at > SPENT_IS_GOOD_FOR.total_seconds():
-                with self._store.transaction() as transaction:
-                    self._spent = transaction.value("spent_today")
+                with self._store.alone() as statement:
+                    self._spent = statement.value("spent_today")
                 self._asked_at = now
             return self._spent

@@ -104,7 +104,8 @@ class Outbox:
     def claim(self, conversation_id: int) -> tuple[Claim, float] | None:
         """Takes the next delivery if it may go now; with it the moment on our own clock before the claim was made."""
         try:
-            with self._store.transaction() as transaction:
+            # Where places in time are taken, they are given back with a claim that fails: one transaction.
+            with self._store.alone() if self._send_every is None else self._store.transaction() as transaction:
                 asked = time.monotonic()  # after the wait for a connection, which is no freeze
                 claim = transaction.one(
                     Claim,
@@ -151,10 +152,10 @@ class Outbox:
             _count("doubtful", error.code)
             self._settling.settle("doubt_delivery", claim, code=error.code or error.reason)
             return False
-        self._settling.accept(claim, provider_id)
+        goes_on = self._settling.accept(claim, provider_id)
         _count("accepted")
         log.info("sent", sid=provider_id)
-        return True  # the next claim decides whether the pause is over
+        return goes_on
 
     def close(self) -> None:
         """Takes nothing more to send; calls that are being made are not waited for: their rows tell others."""
@@ -202,8 +203,8 @@ class Outbox:
 
     def due(self, limit: int) -> Sequence[int]:
         """Returns conversations whose next delivery may go now. Raises: Transient."""
-        with self._store.transaction() as transaction:
-            return transaction.values("due_conversations", sent_rank=RANKS["sent"], pause=PAUSE, limit=limit)
+        with self._store.alone() as statement:
+            return statement.values("due_conversations", sent_rank=RANKS["sent"], pause=PAUSE, limit=limit)
 
     def find_out(self, limit: int) -> int:
         """Looks up doubtful deliveries whose time has come; returns how many are looked at. Raises: Transient."""

@@ -33,17 +33,24 @@ class Settling:
         self._store = store
         self._reports = reports
 
-    def accept(self, attempt: Attempt, provider_id: str) -> None:
-        """The delivery learns the provider's id, and what was reported under that id before."""
+    def accept(self, attempt: Attempt, provider_id: str) -> bool:
+        """The delivery learns the provider's id, and what was reported under that id before.
+
+        Returns whether something was reported: without that its pause begins now, and nothing may follow yet.
+        """
+        known = {"delivery_id": attempt.delivery_id, "fence": attempt.fence, "provider_id": provider_id}
         try:
+            with self._store.alone() as statement:
+                if statement.run("accept_unreported", **known):
+                    return False
             with self._store.transaction() as transaction:
-                told = transaction.value(
-                    "accept_delivery", delivery_id=attempt.delivery_id, fence=attempt.fence, provider_id=provider_id
-                )
+                told = bool(transaction.value("accept_delivery", **known))
                 if told:
                     self._reports.apply_told(transaction, channel=attempt.channel, provider_id=provider_id)
         except (Transient, Conflict) as error:
             _log.warning("not_settled", delivery=attempt.delivery_id, statement="accept_delivery", reason=str(error))
+            return False
+        return told
 
     def settle(self, statement: str, attempt: Attempt, **params: Any) -> None:
         """Runs that statement for the attempt."""

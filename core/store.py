@@ -1,15 +1,16 @@
 """Postgres: a pool of connections, the named queries of core/sql/, and the migrations. No SQL stands in Python."""
 
 import re
-from collections.abc import Generator, Mapping, Sequence
+import select
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import RowFactory, class_row, scalar_row, tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from core.config import DatabaseSettings
@@ -29,6 +30,7 @@ _REFUSES_US: Final = re.compile(
 """Postgres and PgBouncer refuse a user. By its words: libpq gives no code for what happens while it connects."""
 
 _Row = TypeVar("_Row")
+_Result = TypeVar("_Result")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -88,6 +90,41 @@ class Transaction:
             return cursor.execute(self._queries[name], params).fetchall()
 
 
+class Later(Generic[_Result]):
+    """What a statement of a `Batch` brings, once the batch is over."""
+
+    def __init__(self, cursor: psycopg.Cursor[Any], read: Callable[[psycopg.Cursor[Any]], _Result]) -> None:
+        self._cursor = cursor
+        self._read = read
+
+    def get(self) -> _Result:
+        """Returns it."""
+        return self._read(self._cursor)
+
+
+class Batch:
+    """Statements that do not need each other's answers: sent together, and answered together."""
+
+    def __init__(self, connection: psycopg.Connection[Any], queries: Mapping[str, bytes]) -> None:
+        self._connection = connection
+        self._queries = queries
+
+    def run(self, name: str, /, **params: object) -> Later[int]:
+        """Runs a statement; brings how many rows it touched."""
+        return Later(self._execute(tuple_row, name, params), lambda cursor: cursor.rowcount)
+
+    def one(self, row: type[_Row], name: str, /, **params: object) -> Later[_Row | None]:
+        """Brings the first row as that class, or None."""
+        return Later(self._execute(class_row(row), name, params), lambda cursor: cursor.fetchone())
+
+    def all(self, row: type[_Row], name: str, /, **params: object) -> Later[list[_Row]]:
+        """Brings every row as that class."""
+        return Later(self._execute(class_row(row), name, params), lambda cursor: cursor.fetchall())
+
+    def _execute(self, rows: RowFactory[Any], name: str, params: Mapping[str, object]) -> psycopg.Cursor[Any]:
+        return self._connection.cursor(row_factory=rows).execute(self._queries[name], params)
+
+
 class Store:
     """The pool of one process. Made after the fork; opens in the background, so an absent Postgres stops nothing."""
 
@@ -99,8 +136,9 @@ class Store:
             min_size=1,
             max_size=connections,
             timeout=POOL_TIMEOUT.total_seconds(),
-            kwargs={"prepare_threshold": None if settings.pooler else 5},
-            check=ConnectionPool.check_connection,
+            # A connection that only reads says so with each BEGIN, so there is one.
+            kwargs={"prepare_threshold": None if settings.pooler else 5, "autocommit": not read_only},
+            check=_check,
             configure=_only_read if read_only else None,
             reconnect_timeout=5.0,
             open=True,
@@ -115,9 +153,33 @@ class Store:
         constraint speaks.
         A Transient at the commit leaves open whether it took place: every caller is safe to repeat.
         """
+        with self._connection() as connection, connection.transaction():
+            yield Transaction(connection, self._queries)
+
+    @contextmanager
+    def alone(self) -> Generator[Transaction]:
+        """For one statement, which is a transaction by itself: one round trip where `transaction` takes three.
+
+        Raises: as `transaction`.
+        """
+        with self._connection() as connection:
+            yield Transaction(connection, self._queries)
+
+    @contextmanager
+    def together(self) -> Generator[Batch]:
+        """For several statements in one transaction and one round trip. Their answers are there after the block.
+
+        Each sees what was committed when its turn came, as in `transaction`. Postgres ends the transaction at the
+        pipeline's end: there is no BEGIN and no COMMIT. Raises: as `transaction`.
+        """
+        with self._connection() as connection, connection.pipeline():
+            yield Batch(connection, self._queries)
+
+    @contextmanager
+    def _connection(self) -> Generator[psycopg.Connection[Any]]:
         try:
             with self._pool.connection() as connection:
-                yield Transaction(connection, self._queries)
+                yield connection
         except psycopg.errors.UniqueViolation as error:
             raise Conflict(error.diag.constraint_name or "") from None
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
@@ -146,6 +208,19 @@ def refuses_us(error: psycopg.OperationalError) -> bool:
 def _only_read(connection: psycopg.Connection[Any]) -> None:
     """Every transaction begins as READ ONLY: said with each, so that it holds behind PgBouncer as well."""
     connection.read_only = True
+
+
+def _check(connection: psycopg.Connection[Any]) -> None:
+    """Raises: psycopg.OperationalError where the server has closed the connection.
+
+    A connection that is well has nothing to say while it is idle, so a look at its socket spares the question at each
+    use (psycopg_pool's own check costs a round trip, a seventh of a turn's). Only where there is something to read is
+    the server asked: it may be a notice. A host that vanished without a word is found by the statement, as by a check.
+    """
+    watched = select.poll()
+    watched.register(connection.fileno(), select.POLLIN)
+    if watched.poll(0):
+        ConnectionPool.check_connection(connection)
 
 
 def migrate(settings: DatabaseSettings) -> Sequence[str]:

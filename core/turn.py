@@ -19,8 +19,8 @@ from core.model import person_key
 from core.outbox import Outbox
 from core.prompting import HISTORY_MESSAGES
 from core.retry import backoff, given_up
-from core.store import Store, Transaction
-from core.turn_rows import NOTICE_AGAIN_AFTER, HistoryRow, TurnRow, Waiting, columns, cost, work_of
+from core.store import Store
+from core.turn_rows import NOTICE_AGAIN_AFTER, TurnRow, Waiting, cost, ending, work_of
 from core.work import Answer, Attempt, OwnMessage, Work
 
 MESSAGES_PER_TURN: Final = 100
@@ -55,8 +55,8 @@ class Turns:
 
     def claim(self, limit: int) -> Sequence[HeldTurn]:
         """Takes up to that many turns that nobody holds, oldest first. Raises: Transient."""
-        with self._store.transaction() as transaction:
-            return transaction.all(
+        with self._store.alone() as statement:
+            return statement.all(
                 HeldTurn,
                 "claim_turns",
                 worker_id=self._worker_id,
@@ -103,8 +103,8 @@ class Turns:
         A commit whose answer was lost, an interruption by an outage: without this they would wait for their deadline.
         """
         running = [turn_id for turn_id, _ in self._running.copy()]
-        with self._store.transaction() as transaction:
-            return transaction.run("release_unrun", worker_id=self._worker_id, running=running, grace=UNRUN_AFTER)
+        with self._store.alone() as statement:
+            return statement.run("release_unrun", worker_id=self._worker_id, running=running, grace=UNRUN_AFTER)
 
     def stop(self) -> None:
         """From now on a turn is run to the end of its call and no further: what follows it is for other workers."""
@@ -170,28 +170,32 @@ class Turns:
         return self._answerer.failure(work, error.reason, noticed=noticed)
 
     def _read(self, held: HeldTurn) -> tuple[TurnRow, Work]:
-        with self._store.transaction() as transaction:
-            transaction.run("attach_messages", **self._fence(held), limit=MESSAGES_PER_TURN)
-            row = transaction.one(TurnRow, "read_turn", **self._fence(held))
-            if row is None:
-                raise TurnLost
-            own = transaction.all(OwnMessage, "own_messages", turn_id=row.turn_id)
-            history = transaction.all(
-                HistoryRow,
-                "read_history",
-                conversation_id=row.conversation_id,
-                turn_id=row.turn_id,
-                limit=HISTORY_MESSAGES,
+        with self._store.together() as batch:
+            found = batch.one(
+                TurnRow, "read_turn", **self._fence(held), limit=MESSAGES_PER_TURN, history=HISTORY_MESSAGES
             )
-            decision = None
-            if own and own[0].command == WHY:
-                decision = transaction.value("last_decision", conversation_id=row.conversation_id, turn_id=row.turn_id)
-        return row, work_of(row, own, history, decision)
+            given = batch.all(OwnMessage, "own_messages", turn_id=held.turn_id)
+        row, own = found.get(), given.get()
+        if row is None:
+            raise TurnLost
+        decision = None
+        if own and own[0].command == WHY:
+            with self._store.alone() as statement:
+                decision = statement.value("last_decision", conversation_id=row.conversation_id, turn_id=row.turn_id)
+        return row, work_of(row, own, decision)
 
     def _store_answer(
         self, held: HeldTurn, row: TurnRow, work: Work, answer: Answer, attempt: Attempt
     ) -> HeldTurn | None:
         """Stores reply and deliveries, unless messages came meanwhile and the turn may still take them in."""
+        stored = {**self._fence(held), **ending(row, work, answer, attempt)}
+        if not answer.erase:
+            # Mostly nothing came: then this is all, in one round trip. Otherwise it changes nothing.
+            with self._store.together() as batch:
+                batch.run("lock_conversation", conversation_id=row.conversation_id)
+                done = batch.run("store_answer", **stored, despite_waiting=False)
+            if done.get():
+                return None
         with self._store.transaction() as transaction:
             transaction.run("lock_conversation", conversation_id=row.conversation_id)
             superseded = transaction.value("still_held", **self._fence(held))
@@ -204,8 +208,10 @@ class Turns:
                 transaction.run("supersede", turn_id=row.turn_id)
                 transaction.run("note_cost", turn_id=row.turn_id, **cost(attempt.spent))
                 return held
-            transaction.run("finish_turn", turn_id=row.turn_id, **columns(answer, attempt), **cost(attempt.spent))
-            self._write(transaction, row, work, answer)
+            transaction.run("store_answer", **stored, despite_waiting=True)
+            if answer.erase:
+                ids = transaction.values("request_erasure", conversation_id=row.conversation_id)
+                transaction.run("erase_dead_letters", persons=[person_key(identity) for identity in ids])
             if not waiting:
                 return None
             return transaction.one(
@@ -215,41 +221,6 @@ class Turns:
                 worker_id=self._worker_id,
                 deadline=self._settings.deadline,
             )
-
-    def _write(self, transaction: Transaction, row: TurnRow, work: Work, answer: Answer) -> None:
-        transaction.run("mark_answered_by", turn_id=row.turn_id, character=answer.character)
-        piece = 1
-        for place, reply in enumerate(answer.replies, 1):
-            transaction.run(
-                "store_reply",
-                conversation_id=row.conversation_id,
-                turn_id=row.turn_id,
-                channel=row.channel,
-                character=reply.character,
-                text=reply.text,
-                sender=row.recipient,
-                recipient=row.sender,
-                bodies=list(reply.pieces),
-                reply=place,
-                first_piece=piece,
-            )
-            piece += len(reply.pieces)
-        transaction.run(
-            "update_conversation",
-            conversation_id=row.conversation_id,
-            character=answer.character,
-            language=answer.language,
-            route_state=None if answer.decision is None else answer.decision.state,
-            last_message_at=work.own[-1].received_at if work.own else None,
-            welcomed=answer.welcomed,
-            silence=answer.silence,
-            delete_asked=answer.delete_asked,
-            failure=answer.failure,
-            limit=answer.limit,
-        )
-        if answer.erase:
-            ids = transaction.values("request_erasure", conversation_id=row.conversation_id)
-            transaction.run("erase_dead_letters", persons=[person_key(identity) for identity in ids])
 
     def _postpone(self, held: HeldTurn, reason: str, wait: timedelta, spent: Spent = NOTHING) -> None:
         with self._store.transaction() as transaction:

@@ -40,15 +40,9 @@ class TurnRow:
     limit_notice_at: datetime | None
     time_left: timedelta
     now: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryRow:
-    """Something said before, by the person (`in`) or a character (`out`)."""
-
-    direction: str
-    character: str | None
-    text: str
+    history: Sequence[tuple[str, str | None, str]]
+    """Direction, character and text of what was said before, by the person (`in`) or a character (`out`); newest
+    first, as JSON carries it: twenty small rows cost the client more than one large one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +56,9 @@ class Waiting:
 def work_of(
     row: TurnRow,
     own: Sequence[OwnMessage],
-    history: Sequence[HistoryRow],
     last_decision: Mapping[str, Any] | None,
 ) -> Work:
-    """Returns what there is to answer; `history` is newest first, as it is read."""
+    """Returns what there is to answer."""
     return Work(
         turn_id=row.turn_id,
         conversation_id=row.conversation_id,
@@ -81,15 +74,40 @@ def work_of(
         now=row.now,
         own=own,
         history=[
-            Said(character=said.character if said.direction == "out" else None, text=said.text)
-            for said in reversed(history)
+            Said(character=character if direction == "out" else None, text=text)
+            for direction, character, text in reversed(row.history)
         ],
         last_decision=last_decision,
     )
 
 
-def columns(answer: Answer, attempt: Attempt) -> dict[str, Any]:
-    """Returns how the turn ended; of several calls the last one's provider and prompt, and the time of all of them."""
+def ending(row: TurnRow, work: Work, answer: Answer, attempt: Attempt) -> dict[str, Any]:
+    """Returns all that is stored with an answer."""
+    pieces = [(place, body) for place, reply in enumerate(answer.replies, 1) for body in reply.pieces]
+    return {
+        **_columns(answer, attempt),
+        **cost(attempt.spent),
+        "conversation_id": row.conversation_id,
+        "channel": row.channel,
+        "sender": row.recipient,
+        "recipient": row.sender,
+        "characters": [reply.character for reply in answer.replies],
+        "texts": [reply.text for reply in answer.replies],
+        "replies": [place for place, _ in pieces],
+        "bodies": [body for _, body in pieces],
+        "language": answer.language,
+        "route_state": None if answer.decision is None else answer.decision.state,
+        "last_message_at": work.own[-1].received_at if work.own else None,
+        "welcomed": answer.welcomed,
+        "silence": answer.silence,
+        "delete_asked": answer.delete_asked,
+        "failure": answer.failure,
+        "limit": answer.limit,
+    }
+
+
+def _columns(answer: Answer, attempt: Attempt) -> dict[str, Any]:
+    """How the turn ended; of several calls the last one's provider and prompt, and the time of all of them."""
     calls = attempt.calls
     last, prompt = calls[-1] if calls else None, attempt.prompts[-1] if attempt.prompts else None
     took = sum((call.took for call in calls), timedelta(0))

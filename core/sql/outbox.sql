@@ -34,6 +34,14 @@ WHERE d.state = 'waiting' AND d.next_attempt_at <= now()
 ORDER BY d.next_attempt_at
 LIMIT %(limit)s;
 
+-- name: accept_unreported
+-- The ordinary case of the next one, in a transaction by itself: the provider took it and has told nothing of it yet.
+UPDATE deliveries
+SET state = 'accepted', provider_id = %(provider_id)s, accepted_at = now(), worker_id = NULL, unknown_since = NULL
+WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state IN ('sending', 'unknown', 'waiting')
+  AND NOT EXISTS (
+    SELECT FROM reports r WHERE r.channel = deliveries.channel AND r.provider_id = %(provider_id)s);
+
 -- name: accept_delivery
 -- The provider took it; returns whether reports of it came before we knew its id. Fenced by the attempt: who lost the
 -- claim changes nothing. While nobody has claimed it anew ('waiting' for its resend, with the same number) the id in

@@ -12,10 +12,12 @@ FROM (
 WHERE t.id = due.id
 RETURNING t.id AS turn_id, t.conversation_id, t.claims AS fence;
 
--- name: attach_messages
--- Gives the turn the messages that wait: up to the next command, or one command alone. Fenced.
+-- name: read_turn
+-- Gives the turn the messages that wait (up to the next command, or one command alone) and returns the conversation as
+-- the turn finds it, with what was said before in answered turns, newest first (nothing once the person asked to be erased). No row: the
+-- turn is no longer ours.
 WITH held AS (
-    SELECT id, conversation_id FROM turns
+    SELECT * FROM turns
     WHERE id = %(turn_id)s AND worker_id = %(worker_id)s AND claims = %(fence)s AND finished_at IS NULL
     FOR UPDATE
 ), waiting AS (
@@ -31,19 +33,23 @@ WITH held AS (
                 THEN w.commands = 0 AND NOT EXISTS (
                     SELECT FROM messages own WHERE own.turn_id = %(turn_id)s AND own.command IS NOT NULL)
                 ELSE w.commands = 0 OR w.place = 1 END)
-    RETURNING m.id
 )
-SELECT count(*) AS given, (SELECT count(*) FROM held) AS held FROM given;
-
--- name: read_turn
--- The conversation as the turn finds it. No row: the turn is no longer ours.
 SELECT t.id AS turn_id, t.conversation_id, t.failures, t.superseded, t.created_at AS waiting_since,
        c.person_id, c.channel, c.sender, c.recipient, c.profile_name, c.character, c.language, c.route_state,
        c.last_message_at, c.welcomed_at, c.silenced_at, c.delete_asked_at, c.failure_notice_at, c.limit_notice_at,
-       t.deadline_at - now() AS time_left, now() AS now
-FROM turns t
+       t.deadline_at - now() AS time_left, now() AS now,
+       (SELECT coalesce(json_agg(json_build_array(said.direction, said.character, said.text)), '[]')
+        FROM (
+            SELECT m.direction, m.character, m.text
+            FROM messages m
+            JOIN turns answered ON answered.id = m.turn_id
+            WHERE m.conversation_id = t.conversation_id AND m.turn_id <> t.id AND answered.outcome = 'answered'
+              AND m.text <> '' AND m.command IS NULL AND p.erase_requested_at IS NULL
+            ORDER BY m.id DESC
+            LIMIT %(history)s) said) AS history
+FROM held t
 JOIN conversations c ON c.id = t.conversation_id
-WHERE t.id = %(turn_id)s AND t.worker_id = %(worker_id)s AND t.claims = %(fence)s AND t.finished_at IS NULL;
+JOIN people p ON p.id = c.person_id;
 
 -- name: own_messages
 -- The turn's own messages, oldest first, each with the text that it quotes.
@@ -55,19 +61,6 @@ LEFT JOIN deliveries d
     ON d.channel = m.channel AND d.provider_id = m.quoted_id AND d.conversation_id = m.conversation_id
 WHERE m.turn_id = %(turn_id)s AND m.direction = 'in'
 ORDER BY m.id;
-
--- name: read_history
--- What was said before in answered turns, newest first; nothing once the person asked to be erased.
-SELECT m.direction, m.character, m.text
-FROM messages m
-JOIN turns t ON t.id = m.turn_id
-WHERE m.conversation_id = %(conversation_id)s AND m.turn_id <> %(turn_id)s AND t.outcome = 'answered' AND m.text <> ''
-  AND m.command IS NULL
-  AND NOT EXISTS (
-    SELECT FROM conversations c JOIN people p ON p.id = c.person_id
-    WHERE c.id = %(conversation_id)s AND p.erase_requested_at IS NOT NULL)
-ORDER BY m.id DESC
-LIMIT %(limit)s;
 
 -- name: last_decision
 -- Why whoever is talking answered last.
@@ -94,38 +87,41 @@ WHERE m.conversation_id = %(conversation_id)s AND m.direction = 'in' AND m.turn_
 -- name: supersede
 UPDATE turns SET superseded = true WHERE id = %(turn_id)s;
 
--- name: finish_turn
-UPDATE turns
-SET finished_at = now(), outcome = %(outcome)s, reason = %(reason)s, character = %(character)s, decision = %(decision)s,
-    provider = %(provider)s, model = %(model)s, tokens_in = tokens_in + %(tokens_in)s,
-    tokens_out = tokens_out + %(tokens_out)s, cost_usd = cost_usd + %(cost_usd)s, llm_ms = %(llm_ms)s, cut = %(cut)s,
-    moderation = %(moderation)s, prompt_messages = %(prompt_messages)s, prompt_characters = %(prompt_characters)s
-WHERE id = %(turn_id)s;
-
--- name: note_cost
--- An answer that is thrown away was paid for all the same.
-UPDATE turns
-SET tokens_in = tokens_in + %(tokens_in)s, tokens_out = tokens_out + %(tokens_out)s, cost_usd = cost_usd + %(cost_usd)s
-WHERE id = %(turn_id)s;
-
--- name: mark_answered_by
-UPDATE messages SET character = %(character)s WHERE turn_id = %(turn_id)s AND direction = 'in';
-
--- name: store_reply
--- One reply as it was said, and its pieces as they are to be sent, after those of the turn's replies before it.
-WITH said AS (
+-- name: store_answer
+-- Ends the turn, stores its replies and the pieces to be sent, and what the conversation remembers: all of it, or
+-- nothing where the turn is no longer ours or (but for `despite_waiting`) messages came meanwhile. Run it after
+-- `lock_conversation`, in the same transaction: only then does it see all that came. The turn's other messages were
+-- answered by the same character; what is told of a reply is its own.
+WITH finished AS (
+    UPDATE turns t
+    SET finished_at = now(), outcome = %(outcome)s, reason = %(reason)s, character = %(character)s,
+        decision = %(decision)s, provider = %(provider)s, model = %(model)s, tokens_in = tokens_in + %(tokens_in)s,
+        tokens_out = tokens_out + %(tokens_out)s, cost_usd = cost_usd + %(cost_usd)s, llm_ms = %(llm_ms)s, cut = %(cut)s,
+        moderation = %(moderation)s, prompt_messages = %(prompt_messages)s,
+        prompt_characters = %(prompt_characters)s
+    WHERE t.id = %(turn_id)s AND t.worker_id = %(worker_id)s AND t.claims = %(fence)s AND t.finished_at IS NULL
+      AND (%(despite_waiting)s::boolean OR NOT EXISTS (
+        SELECT FROM messages m
+        WHERE m.conversation_id = %(conversation_id)s AND m.direction = 'in' AND m.turn_id IS NULL
+          AND NOT m.too_late))
+    RETURNING t.id
+), answered AS (
+    UPDATE messages m SET character = %(character)s
+    FROM finished
+    WHERE m.turn_id = finished.id AND m.direction = 'in'
+), said AS (
     INSERT INTO messages (conversation_id, turn_id, direction, channel, character, text, received_at)
-    VALUES (%(conversation_id)s, %(turn_id)s, 'out', %(channel)s, %(character)s, %(text)s, now())
+    SELECT %(conversation_id)s, finished.id, 'out', %(channel)s, r.character, r.text, now()
+    FROM finished, unnest(%(characters)s::text[], %(texts)s::text[]) WITH ORDINALITY AS r (character, text, place)
+    ORDER BY r.place
+), outbox AS (
+    INSERT INTO deliveries (conversation_id, turn_id, reply, piece, channel, sender, recipient, body)
+    SELECT %(conversation_id)s, finished.id, p.reply, p.piece, %(channel)s, %(sender)s, %(recipient)s, p.body
+    FROM finished, unnest(%(replies)s::smallint[], %(bodies)s::text[]) WITH ORDINALITY AS p (reply, body, piece)
+    ORDER BY p.piece
 )
-INSERT INTO deliveries (conversation_id, turn_id, reply, piece, channel, sender, recipient, body)
-SELECT %(conversation_id)s, %(turn_id)s, %(reply)s, %(first_piece)s + p.piece - 1, %(channel)s, %(sender)s,
-       %(recipient)s, p.body
-FROM unnest(%(bodies)s::text[]) WITH ORDINALITY AS p (body, piece)
-ORDER BY p.piece;
-
--- name: update_conversation
 UPDATE conversations
-SET character = coalesce(%(character)s, character),
+SET character = coalesce(%(character)s, conversations.character),
     language = coalesce(%(language)s, language),
     route_state = coalesce(%(route_state)s, route_state),
     last_message_at = greatest(last_message_at, %(last_message_at)s),
@@ -135,7 +131,14 @@ SET character = coalesce(%(character)s, character),
     failure_notice_at = CASE %(failure)s WHEN 'noticed' THEN now() WHEN 'over' THEN NULL ELSE failure_notice_at END,
     limit_notice_at = CASE %(limit)s WHEN 'noticed' THEN now() WHEN 'over' THEN NULL ELSE limit_notice_at END,
     updated_at = now()
-WHERE id = %(conversation_id)s;
+FROM finished
+WHERE conversations.id = %(conversation_id)s;
+
+-- name: note_cost
+-- An answer that is thrown away was paid for all the same.
+UPDATE turns
+SET tokens_in = tokens_in + %(tokens_in)s, tokens_out = tokens_out + %(tokens_out)s, cost_usd = cost_usd + %(cost_usd)s
+WHERE id = %(turn_id)s;
 
 -- name: postpone_turn
 -- Gives the turn back until its next attempt; what this one asked was paid for. Fenced.
