@@ -1,5 +1,6 @@
 """Where systems are measured: servers and stand-in on one core, the measured process on the other."""
 
+import itertools
 import json
 import os
 import sys
@@ -34,7 +35,7 @@ from tests.bench.talk import inbound_text, person
 KEPT_OF_THE_ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "TMPDIR")
 STANDIN_SHARE_AT_MOST: Final = 0.8
 """Of its core; beyond it the stand-in would be what is measured."""
-_READY_WITHIN: Final = timedelta(seconds=60)
+_READY_WITHIN: Final = timedelta(seconds=180)
 _HISTORY: Final = Path(__file__).with_name("history.sql")
 _SISTERS: Final = str(Path(sys.executable).with_name("sisters"))
 
@@ -107,9 +108,9 @@ class Ground:
     logs: Path
 
     @contextmanager
-    def running(self, name: str, command: list[str], **more: str) -> Generator[Child]:
-        """The measured process, alone on its core."""
-        with pinned(MEASURED):
+    def running(self, name: str, command: list[str], *, core: int = MEASURED, **more: str) -> Generator[Child]:
+        """A process; the measured one is alone on its core."""
+        with pinned(core):
             child = Child(command, log=self.logs / f"{name}.log", environ={**self.environ, **more}, directory=ROOT)
         try:
             yield child
@@ -135,6 +136,15 @@ class Ground:
         child.wait_until(
             lambda: self.standin.counts().get("send", 0) >= end, within=_READY_WITHIN, name="the measured process"
         )
+
+    def webhook(self) -> AbstractContextManager[Child]:
+        """gunicorn, beside the stand-in; it need not be up yet."""
+        return self.running("webhook", [_SISTERS, "webhook"], core=OTHERS)
+
+    @property
+    def patience(self) -> timedelta:
+        """How long a process may take to come up."""
+        return _READY_WITHIN
 
     def bare(self) -> AbstractContextManager[Child]:
         """The bare loop."""
@@ -228,6 +238,7 @@ class Talkers(threading.Thread):
     """
 
     def __init__(self, ground: Ground, people: int, *, over_s: float = 2.0, reports: bool = False) -> None:
+        """The first messages are spread over `over_s` seconds; nobody (0) writes by themselves."""
         super().__init__(name="talkers", daemon=True)
         self._door: Final[RedisDoor] = door(ground.environ["REDIS_URL"], "", threads=2)
         self._standin: Final = ground.standin.another()
@@ -284,3 +295,20 @@ class Talkers(threading.Thread):
             self._door.report(
                 StatusReport(channel=TWILIO, provider_id=sid, status=status, received_at=datetime.now(UTC))
             )
+
+
+class Steady(Talkers):
+    """Load beside what is measured: people who write one after the other at a fixed rate, answered or not."""
+
+    def __init__(self, ground: Ground, first: int, last: int, per_second: float) -> None:
+        super().__init__(ground, 0)
+        self._people_of_load: Final = range(first, last)
+        self._every_s: Final = 1 / per_second
+
+    def run(self) -> None:
+        """What cannot be written in time is written at once: the rate holds."""
+        began = time.monotonic()
+        for count in itertools.count():
+            if self._over.wait(max(0.0, began + count * self._every_s - time.monotonic())):
+                return
+            self.write(person(self._people_of_load[count % len(self._people_of_load)]))

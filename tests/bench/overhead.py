@@ -1,0 +1,133 @@
+"""Overhead: from the webhook's request to the call that sends the answer, the LLM taking no time, phase by phase."""
+
+import base64
+import hashlib
+import hmac
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from http.client import HTTPConnection
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Final
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import psycopg
+from psycopg.rows import dict_row
+
+from core.characters import load_cast
+from core.config import DEFAULT_PROMPTS
+from deploy.local.child import free_port
+from deploy.local.loopback import reachable
+from tests.bench.figures import Figure, Goal, table, write
+from tests.bench.ground import Ground, NotMeasured, Steady, ground
+from tests.bench.talk import inbound_text, person
+
+MESSAGES: Final = 200
+WARM_UP: Final = 30
+HALF_LOAD_PER_S: Final = 60.0
+"""About half of what one worker core carries."""
+PEOPLE: Final = 400
+_PHASES: Final = Path(__file__).with_name("phases.sql")
+_TOLD: Final = {
+    "queued": "in the queue and stored",
+    "thought": "read, routed, prompt built, LLM asked, answer stored",
+    "asked": "of that the LLM call itself",
+    "claimed": "until the delivery is claimed",
+    "sent": "Twilio's call and its acceptance stored",
+}
+
+
+def measure(*, smoke: bool = False) -> Sequence[Figure]:
+    """Returns the rows; `smoke`: a few messages, whose values say nothing."""
+    messages, warm_up, rate = (5, 2, 2.0) if smoke else (MESSAGES, WARM_UP, HALF_LOAD_PER_S)
+    port, figures = free_port(), list[Figure]()
+    more = {"MODERATION": "off", "HOST": "127.0.0.1", "PORT": str(port), "PUBLIC_URL": f"http://127.0.0.1:{port}"}
+    with tempfile.TemporaryDirectory() as directory, ground(Path(directory), **more) as place:
+        place.remember(PEOPLE, load_cast(DEFAULT_PROMPTS).default.id)
+        with place.webhook() as webhook, place.worker(100):
+            webhook.wait_until(lambda: reachable(f"http://127.0.0.1:{port}/readyz"), within=place.patience, name="web")
+            _delays_ms(place, port, warm_up)
+            for load in ("idle", "half load"):
+                busy = Steady(place, PEOPLE // 2, PEOPLE, rate) if load == "half load" else nullcontext()
+                with busy:
+                    run, delays = _delays_ms(place, port, messages)
+                figures += _figures(load, delays, _phases(place, run))
+    return figures
+
+
+def _figures(load: str, delays: Sequence[float], phases: Sequence[dict[str, float]]) -> list[Figure]:
+    goals = (Goal(bound=25, sense="at most", of="value"), Goal(bound=100, sense="at most", of="value"))
+    rows = [
+        Figure(
+            name=f"webhook in to Twilio call out, LLM 0 s, {load}, {name}",
+            unit="ms",
+            rounds=[value],
+            goal=goal if load == "idle" else None,
+            expected=False,
+        )
+        for name, value, goal in (("p50", median(delays), goals[0]), ("p99", _p99(delays), goals[1]))
+    ]
+    for phase, told in _TOLD.items():
+        values = [float(row[phase] or 0) for row in phases]
+        rows.append(
+            Figure(name=f"{told}, {load}, p50", unit="ms", rounds=[median(values)], note=f"p99 {_p99(values):.1f} ms")
+        )
+    return rows
+
+
+def _p99(values: Sequence[float]) -> float:
+    return quantiles(values, n=100)[-1] if len(values) > 1 else values[0]
+
+
+def _delays_ms(place: Ground, port: int, messages: int) -> tuple[str, list[float]]:
+    """One message after the other, each by somebody else; with the run's mark in their ids."""
+    line, run, delays = HTTPConnection("127.0.0.1", port, timeout=30), f"SMb{uuid4().hex[:8]}", list[float]()
+    for number in range(messages):
+        sender = person(number % (PEOPLE // 2))
+        seen, began = place.standin.counts().get("send", 0), time.monotonic()
+        _post(place, line, {"MessageSid": f"{run}{number:023d}", "From": sender, "Body": inbound_text(number)})
+        delays.append(1000 * (_sent_at(place, seen, sender) - began))
+    return run, delays
+
+
+def _sent_at(place: Ground, seen: int, recipient: str) -> float:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        sends = place.standin.sends(seen)
+        seen += len(sends)
+        for to, at, _ in sends:
+            if to == recipient:
+                return at
+    raise NotMeasured("an answer did not come within a minute")
+
+
+def _post(place: Ground, line: HTTPConnection, message: dict[str, str]) -> None:
+    environ = place.environ
+    form = {**message, "To": environ["TWILIO_WHATSAPP_NUMBER"], "AccountSid": environ["TWILIO_ACCOUNT_SID"]}
+    signed = f"{environ['PUBLIC_URL']}/whatsapp" + "".join(name + value for name, value in sorted(form.items()))
+    digest = hmac.new(environ["TWILIO_AUTH_TOKEN"].encode(), signed.encode(), hashlib.sha1).digest()
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Twilio-Signature": base64.b64encode(digest).decode(),
+    }
+    line.request("POST", "/whatsapp", urlencode(form), headers)
+    answer = line.getresponse()
+    answer.read()
+    if answer.status != 200:
+        raise NotMeasured(f"the webhook answered {answer.status}")
+
+
+def _phases(place: Ground, run: str) -> list[dict[str, float]]:
+    time.sleep(0.5)  # the last acceptance is being stored
+    with psycopg.connect(place.postgres.url, row_factory=dict_row) as connection:
+        return connection.execute(_PHASES.read_bytes(), {"of_run": run}).fetchall()
+
+
+if __name__ == "__main__":
+    figures = measure(smoke="--smoke" in sys.argv)
+    sys.stdout.write(f"{table(figures)}\n")
+    write(figures, Path("overhead.json"))
