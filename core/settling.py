@@ -55,8 +55,8 @@ class Settling:
     def settle(self, statement: str, attempt: Attempt, **params: Any) -> None:
         """Runs that statement for the attempt."""
         try:
-            with self._store.transaction() as transaction:
-                transaction.run(statement, delivery_id=attempt.delivery_id, fence=attempt.fence, **params)
+            with self._store.alone() as only:
+                only.run(statement, delivery_id=attempt.delivery_id, fence=attempt.fence, **params)
         except (Transient, Conflict) as error:
             _log.warning("not_settled", delivery=attempt.delivery_id, statement=statement, reason=str(error))
 

@@ -49,8 +49,8 @@ class Upkeep:
     def beat(self) -> None:
         """Shows a sign of life. Raises: Transient, and then this worker does not judge others for a while."""
         try:
-            with self._store.transaction() as transaction:
-                transaction.run(
+            with self._store.alone() as statement:
+                statement.run(
                     "beat",
                     worker_id=self._worker_id,
                     host=socket.gethostname(),
@@ -78,10 +78,11 @@ class Upkeep:
         steady = self._steady_since
         if steady is None or self._clock() - steady < SILENT_AFTER.total_seconds():
             return 0
-        with self._store.transaction() as transaction:
-            turns = transaction.run("release_lost_turns", silence=SILENT_AFTER)
-            deliveries = transaction.run("doubt_lost_deliveries", silence=SILENT_AFTER)
-            transaction.run("drop_silent_workers")
+        with self._store.together() as batch:
+            lost_turns = batch.run("release_lost_turns", silence=SILENT_AFTER)
+            lost_deliveries = batch.run("doubt_lost_deliveries", silence=SILENT_AFTER)
+            batch.run("drop_silent_workers")
+        turns, deliveries = lost_turns.get(), lost_deliveries.get()
         metrics.TAKEN_OVER.labels("turns").inc(turns)
         metrics.TAKEN_OVER.labels("deliveries").inc(deliveries)
         if turns or deliveries:

@@ -108,10 +108,12 @@ class Ground:
     logs: Path
 
     @contextmanager
-    def running(self, name: str, command: list[str], *, core: int = MEASURED, **more: str) -> Generator[Child]:
+    def running(
+        self, name: str, command: list[str], environ: Mapping[str, str], *, core: int = MEASURED
+    ) -> Generator[Child]:
         """A process; the measured one is alone on its core."""
         with pinned(core):
-            child = Child(command, log=self.logs / f"{name}.log", environ={**self.environ, **more}, directory=ROOT)
+            child = Child(command, log=self.logs / f"{name}.log", environ={**self.environ, **environ}, directory=ROOT)
         try:
             yield child
         finally:
@@ -121,7 +123,7 @@ class Ground:
     def worker(self, concurrency: int, **more: str) -> Generator[Child]:
         """`sisters worker`, up and alone."""
         command = [_SISTERS, "worker", "--concurrency", str(concurrency)]
-        with self.running("worker", command, **more) as child:
+        with self.running("worker", command, more) as child:
             child.wait_until(lambda: self.rows("SELECT FROM workers") == 1, within=_READY_WITHIN, name="worker")
             yield child
 
@@ -139,7 +141,7 @@ class Ground:
 
     def webhook(self) -> AbstractContextManager[Child]:
         """gunicorn, beside the stand-in; it need not be up yet."""
-        return self.running("webhook", [_SISTERS, "webhook"], core=OTHERS)
+        return self.running("webhook", [_SISTERS, "webhook"], {}, core=OTHERS)
 
     @property
     def patience(self) -> timedelta:
@@ -148,7 +150,7 @@ class Ground:
 
     def bare(self) -> AbstractContextManager[Child]:
         """The bare loop."""
-        return self.running("bare", [sys.executable, "-m", "tests.bench.bare"])
+        return self.running("bare", [sys.executable, "-m", "tests.bench.bare"], {})
 
     def remember(self, people: int, character: str) -> None:
         """Gives each of them twenty earlier messages, with us and with the bare loop."""

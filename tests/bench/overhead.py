@@ -50,7 +50,7 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
         place.remember(PEOPLE, load_cast(DEFAULT_PROMPTS).default.id)
         with place.webhook() as webhook, place.worker(100):
             webhook.wait_until(lambda: reachable(f"http://127.0.0.1:{port}/readyz"), within=place.patience, name="web")
-            _delays_ms(place, port, warm_up)
+            _delays_ms(place, port, warm_up, first=PEOPLE // 2 - warm_up)
             for load in ("idle", "half load"):
                 busy = Steady(place, PEOPLE // 2, PEOPLE, rate) if load == "half load" else nullcontext()
                 with busy:
@@ -83,10 +83,11 @@ def _p99(values: Sequence[float]) -> float:
     return quantiles(values, n=100)[-1] if len(values) > 1 else values[0]
 
 
-def _delays_ms(place: Ground, port: int, messages: int) -> tuple[str, list[float]]:
-    """One message after the other, each by somebody else; with the run's mark in their ids."""
+def _delays_ms(place: Ground, port: int, messages: int, *, first: int = 0) -> tuple[str, list[float]]:
+    """One message after the other, each by somebody else (a second answer to one person has to wait for the first
+    one's report); with the run's mark in their ids."""
     line, run, delays = HTTPConnection("127.0.0.1", port, timeout=30), f"SMb{uuid4().hex[:8]}", list[float]()
-    for number in range(messages):
+    for number in range(first, first + messages):
         sender = person(number % (PEOPLE // 2))
         seen, began = place.standin.counts().get("send", 0), time.monotonic()
         _post(place, line, {"MessageSid": f"{run}{number:023d}", "From": sender, "Body": inbound_text(number)})
@@ -123,8 +124,8 @@ def _post(place: Ground, line: HTTPConnection, message: dict[str, str]) -> None:
 
 def _phases(place: Ground, run: str) -> list[dict[str, float]]:
     time.sleep(0.5)  # the last acceptance is being stored
-    with psycopg.connect(place.postgres.url, row_factory=dict_row) as connection:
-        return connection.execute(_PHASES.read_bytes(), {"of_run": run}).fetchall()
+    with psycopg.connect(place.postgres.url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(_PHASES.read_bytes(), {"of_run": run}).fetchall()
 
 
 if __name__ == "__main__":

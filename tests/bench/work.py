@@ -4,6 +4,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from core.characters import load_cast
@@ -25,27 +26,64 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
     with tempfile.TemporaryDirectory() as directory, ground(Path(directory), MODERATION="off") as place:
         place.remember(THREADS, load_cast(DEFAULT_PROMPTS).default.id)
         place.standin.delay(chat=LLM_MS)
-        pairs = [(ours(place, warm_up, window_s), bare(place, warm_up, window_s)) for _ in range(rounds)]
-        for pair in pairs:
-            sys.stdout.write(f"{pair}\n")
+        mine, loop = list[Sample](), list[Sample]()
+        for _ in range(rounds):
+            mine.append(ours(place, warm_up, window_s))
+            loop.append(bare(place, warm_up, window_s))
+        if smoke:
+            return [*_beside_the_bare_loop(mine, loop), _connections(mine)]
+        moderated = ours(place, warm_up, window_s, MODERATION="openai")
+        reported = ours(place, warm_up, window_s, reports=True)
+    return [
+        *_beside_the_bare_loop(mine, loop),
+        _connections(mine),
+        _more("with two status reports for each", reported, mine),
+        _more("with moderation of both texts (two more calls)", moderated, mine),
+    ]
+
+
+def _beside_the_bare_loop(mine: Sequence[Sample], loop: Sequence[Sample]) -> list[Figure]:
     return [
         Figure(
             name=f"messages/s per worker core, LLM {LLM_MS / 1000:g} s, {THREADS} at once",
             unit="1/s",
-            rounds=[mine.rate for mine, _ in pairs],
+            rounds=[sample.rate for sample in mine],
             limit_name="bare loop",
-            limit_rounds=[bare.rate for _, bare in pairs],
+            limit_rounds=[sample.rate for sample in loop],
             goal=Goal(bound=1.0, sense="at least"),
         ),
         Figure(
             name="user + system CPU of worker processes per message",
             unit="ms",
-            rounds=[mine.cpu_ms for mine, _ in pairs],
+            rounds=[sample.cpu_ms for sample in mine],
             limit_name="bare loop",
-            limit_rounds=[bare.cpu_ms for _, bare in pairs],
+            limit_rounds=[sample.cpu_ms for sample in loop],
             goal=Goal(bound=1.0, sense="at most"),
+            note="with the typing indicator, which the bare loop has not",
         ),
     ]
+
+
+def _connections(mine: Sequence[Sample]) -> Figure:
+    calls = ("chat", "send", "typing", "moderation")
+    new = ("connections_llm", "connections_twilio")
+    return Figure(
+        name="new TCP connections to Twilio and the LLM per call",
+        unit="",
+        rounds=[sum(s.counts.get(k, 0) for k in new) / sum(s.counts.get(k, 0) for k in calls) for s in mine],
+        goal=Goal(bound=1 / 50, sense="at most", of="value"),
+    )
+
+
+def _more(what: str, sample: Sample, mine: Sequence[Sample]) -> Figure:
+    """What something costs that the bare loop does without."""
+    return Figure(
+        name=f"CPU of the worker per message {what}",
+        unit="ms",
+        rounds=[sample.cpu_ms],
+        limit_name="without",
+        limit_rounds=[median(each.cpu_ms for each in mine)],
+    )
 
 
 def ours(place: Ground, warm_up: int, window_s: float, *, reports: bool = False, **more: str) -> Sample:
