@@ -12,7 +12,7 @@ from core.characters import load_cast
 from core.config import DEFAULT_PROMPTS
 from deploy.local.child import Child
 from tests.bench.cores import usage
-from tests.bench.figures import Figure, Goal, table, write
+from tests.bench.figures import Figure, Goal, table
 from tests.bench.ground import Ground, NotMeasured, Talkers, ground
 from tests.bench.talk import person
 
@@ -81,6 +81,5 @@ def _wait_for_calls(place: Ground, worker: Child, count: int) -> None:
 
 
 if __name__ == "__main__":
-    figures = measure(smoke="--smoke" in sys.argv)
-    sys.stdout.write(f"{table(figures)}\n")
-    write(figures, Path("in_flight.json"))
+    sys.stdout.write(f"{table(measure(smoke='--smoke' in sys.argv))}
+")

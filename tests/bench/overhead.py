@@ -22,7 +22,7 @@ from core.characters import load_cast
 from core.config import DEFAULT_PROMPTS
 from deploy.local.child import free_port
 from deploy.local.loopback import reachable
-from tests.bench.figures import Figure, Goal, table, write
+from tests.bench.figures import Figure, Goal, table
 from tests.bench.ground import Ground, NotMeasured, Steady, ground
 from tests.bench.talk import inbound_text, person
 
@@ -129,6 +129,5 @@ def _phases(place: Ground, run: str) -> list[dict[str, float]]:
 
 
 if __name__ == "__main__":
-    figures = measure(smoke="--smoke" in sys.argv)
-    sys.stdout.write(f"{table(figures)}\n")
-    write(figures, Path("overhead.json"))
+    sys.stdout.write(f"{table(measure(smoke='--smoke' in sys.argv))}
+")

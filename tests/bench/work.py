@@ -10,7 +10,7 @@ from typing import Final
 from core.characters import load_cast
 from core.config import DEFAULT_PROMPTS
 from tests.bench.bare import THREADS
-from tests.bench.figures import Figure, Goal, table, write
+from tests.bench.figures import Figure, Goal, table
 from tests.bench.ground import Ground, Sample, Talkers, ground
 
 LLM_MS: Final = 2000
@@ -101,6 +101,5 @@ def bare(place: Ground, warm_up: int, window_s: float) -> Sample:
 
 
 if __name__ == "__main__":
-    figures = measure(smoke="--smoke" in sys.argv)
-    sys.stdout.write(f"{table(figures)}\n")
-    write(figures, Path("work.json"))
+    sys.stdout.write(f"{table(measure(smoke='--smoke' in sys.argv))}
+")

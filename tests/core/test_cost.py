@@ -28,8 +28,8 @@ def test_a_lone_message_takes_few_statements_and_fewer_round_trips(
         told = (wire.statements, wire.round_trips)
         assert len(bot.channel.sent) == sent + 1
         bot.close()
-    # Stored 1, read 2 in one round trip, answer stored 2 in one, claimed to send 1, accepted 1.
-    assert told == ((7, 5) if limit_per_minute == 0 else (8, 6))
+    # Stored 2 in one round trip, read 2 in one round trip, answer stored 2 in one, claimed to send 1, accepted 1.
+    assert told == ((8, 5) if limit_per_minute == 0 else (9, 6))
 
 
 def store_of(url: str) -> Store:
