@@ -81,5 +81,4 @@ def _wait_for_calls(place: Ground, worker: Child, count: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{table(measure(smoke='--smoke' in sys.argv))}
-")
+    sys.stdout.write(table(measure(smoke="--smoke" in sys.argv)) + "\n")

@@ -129,5 +129,4 @@ def _phases(place: Ground, run: str) -> list[dict[str, float]]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{table(measure(smoke='--smoke' in sys.argv))}
-")
+    sys.stdout.write(table(measure(smoke="--smoke" in sys.argv)) + "\n")

@@ -101,5 +101,4 @@ def bare(place: Ground, warm_up: int, window_s: float) -> Sample:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{table(measure(smoke='--smoke' in sys.argv))}
-")
+    sys.stdout.write(table(measure(smoke="--smoke" in sys.argv)) + "\n")
