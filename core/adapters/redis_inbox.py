@@ -14,12 +14,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
-from redis.commands.core import Script
 from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -27,6 +25,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
+from core.adapters.redis_calls import Calls, Script
 from core.adapters.wakeups import QUEUE, REPORTS, WAKE, BrokerWakeups, Envelope
 from core.addresses import Sentinels, sentinels_of
 from core.errors import ConfigurationError, Transient
@@ -41,6 +40,11 @@ _DOOR_BOUND: Final = timedelta(seconds=0.3)
 _WORKER_BOUND: Final = timedelta(seconds=5)
 _HANGS_AFTER: Final = 3
 _PROBE_EVERY: Final = timedelta(seconds=0.5)
+
+_ALIAS_LIFE_S: Final = int(ALIAS_LIFE.total_seconds())
+_ACCEPT, _REPORT = Script("accept"), Script("report")
+_REMOVE, _REMOVE_REPORTS, _WAITING = Script("remove"), Script("remove_reports"), Script("waiting")
+_FORGET, _PUT_BACK, _BACKLOG = Script("forget"), Script("put_back"), Script("backlog")
 
 _Result = TypeVar("_Result")
 
@@ -68,9 +72,8 @@ class RedisDoor:
 
     def __init__(self, client: redis.Redis, wakeups: BrokerWakeups | None) -> None:
         self._client = client
+        self._calls = Calls(client.connection_pool)
         self._wakeups = wakeups
-        self._accept = _script(client, "accept")
-        self._report = _script(client, "report")
         self._wake = Envelope(WAKE, person=True)
         self._wake_reports = Envelope(REPORTS, person=False)
         self._queue = "" if wakeups else QUEUE
@@ -83,16 +86,13 @@ class RedisDoor:
         """
         persons = [person_key(identity) for identity in message.person_ids]
         person, was_empty = self._bounded(
-            lambda: self._accept(
-                keys=[f"sisters:alias:{person}" for person in persons],
-                args=[
-                    dump_inbound(message),
-                    int(ALIAS_LIFE.total_seconds()),
-                    persons[0],
-                    self._queue,
-                    *self._wake.around_person(),
-                ],
-            )
+            _ACCEPT,
+            dump_inbound(message),
+            _ALIAS_LIFE_S,
+            persons[0],
+            self._queue,
+            *self._wake.around_person(),
+            keys=tuple(f"sisters:alias:{person}" for person in persons),
         )
         if self._wakeups and was_empty:
             self._wakeups.wake(WAKE, person.decode())
@@ -102,9 +102,7 @@ class RedisDoor:
 
         Raises: Transient.
         """
-        was_empty = self._bounded(
-            lambda: self._report(args=[dump_report(report), self._queue, self._wake_reports.around_person()[0]])
-        )
+        was_empty = self._bounded(_REPORT, dump_report(report), self._queue, self._wake_reports.around_person()[0])
         if self._wakeups and was_empty:
             self._wakeups.wake(REPORTS)
 
@@ -117,15 +115,16 @@ class RedisDoor:
 
     def close(self) -> None:
         """Closes the connections that were opened."""
+        self._calls.close()
         self._client.close()
         if self._wakeups:
             self._wakeups.close()
 
-    def _bounded(self, call: Callable[[], Any]) -> Any:
+    def _bounded(self, script: Script, *args: str | bytes | int, keys: tuple[str, ...] = ()) -> Any:
         if self._hanging.now():
             raise Transient("redis_hangs", after=_PROBE_EVERY)
         try:
-            result = call()
+            result = self._calls.run(script, keys=keys, args=args)
         except RedisTimeoutError:
             self._hanging.timed_out()
             raise Transient("redis_timeout") from None
@@ -168,55 +167,50 @@ class RedisInboxes:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._remove = _script(client, "remove")
-        self._remove_reports = _script(client, "remove_reports")
-        self._waiting = _script(client, "waiting")
-        self._forget = _script(client, "forget")
-        self._put_back = _script(client, "put_back")
-        self._backlog = _script(client, "backlog")
+        self._calls = Calls(client.connection_pool)
 
     def read(self, person: str, *, limit: int) -> Inbox:
         """Returns the oldest entries of that person key's inbox; removes nothing. Unknown: an empty inbox."""
-        entries: list[Any] = _transient(lambda: self._client.lrange(f"sisters:inbox:{person}", 0, limit - 1))
+        entries: list[Any] = _transient(lambda: self._calls.command("LRANGE", f"sisters:inbox:{person}", 0, limit - 1))
         return Inbox(person=person, entries=tuple(entries))
 
     def remove(self, inbox: Inbox) -> int:
         """Removes exactly these entries and returns how many still wait, whose waiting begins anew."""
-        return int(_transient(lambda: self._remove(args=[inbox.person, *inbox.entries])))
+        return int(_transient(lambda: self._calls.run(_REMOVE, args=(inbox.person, *inbox.entries))))
 
     def waiting(self, *, older_than: timedelta, limit: int) -> Sequence[str]:
         """Returns the person keys whose inbox has waited longer, longest first, by Redis's clock."""
         ms = int(older_than / timedelta(milliseconds=1))
-        found: list[bytes] = _transient(lambda: self._waiting(args=[ms, limit]))
+        found: list[bytes] = _transient(lambda: self._calls.run(_WAITING, args=(ms, limit)))
         return [person.decode() for person in found]
 
     def backlog(self) -> Backlog:
         """Returns how much waits, by Redis's clock."""
-        waiting, oldest_ms, reports = _transient(self._backlog)
+        waiting, oldest_ms, reports = _transient(lambda: self._calls.run(_BACKLOG))
         return Backlog(inboxes=int(waiting), oldest=timedelta(milliseconds=int(oldest_ms)), reports=int(reports))
 
     def read_reports(self, *, limit: int) -> tuple[bytes, ...]:
         """Returns the oldest status reports; removes nothing."""
-        entries: list[Any] = _transient(lambda: self._client.lrange("sisters:reports", 0, limit - 1))
+        entries: list[Any] = _transient(lambda: self._calls.command("LRANGE", "sisters:reports", 0, limit - 1))
         return tuple(entries)
 
     def remove_reports(self, entries: Sequence[bytes]) -> int:
         """Removes exactly these reports and returns how many still wait."""
-        return int(_transient(lambda: self._remove_reports(args=list(entries))))
+        return int(_transient(lambda: self._calls.run(_REMOVE_REPORTS, args=tuple(entries))))
 
     def put_back(self, person: str, entry: bytes) -> None:
         """Appends an entry to the inbox of that person key. Wakes nobody: the sweep sees every inbox that waits."""
-        _transient(lambda: self._put_back(args=[person, entry]))
+        _transient(lambda: self._calls.run(_PUT_BACK, args=(person, entry)))
 
     def put_back_report(self, entry: bytes) -> None:
         """Appends an entry to the list of status reports, which every worker reads each second."""
-        _transient(lambda: self._client.rpush("sisters:reports", entry))
+        _transient(lambda: self._calls.command("RPUSH", "sisters:reports", entry))
 
     def forget(self, ids: Sequence[str]) -> Forgotten:
         """Erases the inboxes and aliases of a person named by these ids (addresses); returns what they were."""
         keys = [person_key(identity) for identity in ids]
-        aliases = [f"sisters:alias:{key}" for key in keys]
-        persons, entries = _transient(lambda: self._forget(keys=aliases, args=keys))
+        aliases = tuple(f"sisters:alias:{key}" for key in keys)
+        persons, entries = _transient(lambda: self._calls.run(_FORGET, keys=aliases, args=tuple(keys)))
         return Forgotten(persons=sorted({person.decode() for person in persons}), entries=entries)
 
     def server(self) -> tuple[Mapping[str, Any], datetime]:
@@ -228,6 +222,7 @@ class RedisInboxes:
 
     def close(self) -> None:
         """Closes the connections that were opened."""
+        self._calls.close()
         self._client.close()
 
 
@@ -236,11 +231,6 @@ def _transient(call: Callable[[], _Result]) -> _Result:
         return call()
     except RedisError as error:
         raise Transient("redis", code=type(error).__name__) from None
-
-
-def _script(client: redis.Redis, name: str) -> Script:
-    """A script that goes by its hash and is loaded again where Redis does not know it (restarted, failed over)."""
-    return client.register_script((Path(__file__).parent / f"{name}.lua").read_text(encoding="utf-8"))
 
 
 def _client(url: str, *, bound: timedelta, connections: int | None) -> redis.Redis:

@@ -1,10 +1,11 @@
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.webhook.posting import ACCOUNT, NUMBER, RecordingDoor, Twilio, twilio_settings, web_settings
 from webhook.app import create_app
+from webhook.signature import Form, parse_form
 
 PATHS = st.sampled_from(["/whatsapp", "/whatsapp/status", "/whatsapp/status?delivery=7"])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -58,3 +59,22 @@ def test_no_signed_form_makes_an_error_and_what_passes_is_whole(path: str, form:
     for report in door.reports:
         assert report.provider_id
         assert report.status
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.lists(st.sampled_from(["a", "=", "&", "+", "%", "%4", "%41", "%c3%a9", "%ff", "ö", ";", "\0"]))
+        .map("".join)
+        .map(str.encode),
+    )
+)
+def test_a_form_is_read_as_urllib_reads_it(body: bytes):
+    expected: Form | None = Form()
+    try:
+        for name, value in parse_qsl(body.decode(), keep_blank_values=True, errors="strict"):
+            expected.setdefault(name, []).append(value)
+    except UnicodeDecodeError:
+        expected = None
+    assert parse_form(body) == expected
