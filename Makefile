@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check chaos eval chaos-broken compose-test
+.PHONY: help install demo test check bench chaos eval chaos-broken compose-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ check: $(INSTALLED) ## lint, formatting, types, imports
 	@.venv/bin/ruff format --check
 	@.venv/bin/basedpyright
 	@.venv/bin/lint-imports
+
+bench: $(INSTALLED) ## how fast, each figure beside its limit (10 minutes on a quiet machine); ARGS="--full acknowledge"
+	@$(RUN) tests.bench $(ARGS)
 
 chaos: $(INSTALLED) ## kill everything while people write, check the promise; ARGS="--seed 7 --long"
 	@$(RUN) tests.chaos $(ARGS)

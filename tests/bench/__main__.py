@@ -1,0 +1,76 @@
+"""`make bench`: every figure beside its limit, in one run. ARGS: names of parts, --full, --smoke (values say little)."""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from inspect import signature
+from pathlib import Path
+from typing import Final
+
+from deploy.local.stack import ROOT
+from tests.bench import acknowledge, work
+from tests.bench.figures import Figure, table
+
+OUT: Final = ROOT / ".cache" / "bench"
+_Measure = Callable[..., Sequence[Figure]]
+PARTS: Final[dict[str, _Measure]] = {"acknowledge": acknowledge.measure, "work": work.measure}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns the exit code: 0 when every goal is reached, 1 when one is missed, 2 for wrong usage."""
+    flags = {argument for argument in arguments if argument.startswith("--")}
+    names = [argument for argument in arguments if argument not in flags] or list(PARTS)
+    if flags - {"--full", "--smoke"} or set(names) - PARTS.keys():
+        sys.stderr.write(f"usage: make bench ARGS='[--full] [--smoke] [{' | '.join(PARTS)}]...'\n")
+        return 2
+    began = time.monotonic()
+    figures: list[Figure] = []
+    how = {flag.removeprefix("--"): True for flag in flags}
+    for name in names:
+        sys.stderr.write(f"{time.monotonic() - began:4.0f} s  {name} ...\n")
+        part = PARTS[name]
+        figures += part(**{flag: value for flag, value in how.items() if flag in signature(part).parameters})
+    seconds = time.monotonic() - began
+    sys.stdout.write(f"{_machine()}; {seconds:.0f} s\n\n{table(figures)}\n")
+    if "--smoke" in flags:
+        return 0
+    _keep(figures, seconds)
+    missed = [figure for figure in figures if figure.met is False and figure.expected]
+    if missed:
+        sys.stdout.write("\nmissed:\n" + "".join(f"- {figure.name}\n" for figure in missed))
+    return 1 if missed else 0
+
+
+def _machine() -> str:
+    """Where this ran, in one line."""
+    cpus = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    model = next((line.partition(":")[2].strip() for line in cpus.splitlines() if line.startswith("model name")), "?")
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    load = os.getloadavg()[1]
+    return (
+        f"{len(os.sched_getaffinity(0))} cores of {model}, {memory_gb:.0f} GB, {platform.system()} "
+        f"{platform.release()}, Python {platform.python_version()}, load of the last five minutes {load:.1f}"
+    )
+
+
+def _keep(figures: Sequence[Figure], seconds: float) -> None:
+    """Writes the run to .cache/bench/, under its time and as `latest.json`."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    at = datetime.now(UTC)
+    run = {
+        "at": at.isoformat(timespec="seconds"),
+        "machine": _machine(),
+        "seconds": round(seconds),
+        "figures": [figure.as_json() for figure in figures],
+    }
+    text = json.dumps(run, indent=1) + "\n"
+    for name in (f"{at:%Y%m%dT%H%M%SZ}.json", "latest.json"):
+        (OUT / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,163 @@
+"""Acknowledge: how many messages a core of the webhook takes, and that a slow LLM does not slow it."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import redis
+
+from deploy.local.child import Child, free_port
+from deploy.local.loopback import reachable
+from deploy.local.stack import ROOT
+from tests.bench.cores import MEASURED, OTHERS, pinned, usage
+from tests.bench.figures import Figure, Goal
+from tests.bench.ground import Ground, ground
+from tests.bench.load import Loaded, drive, spec
+
+APPS: Final[Mapping[str, str]] = {
+    "ours": "webhook.app:from_environment()",
+    "bare view": "tests.bench.bare_webhook:validating()",
+    "bare view with a raw Redis write": "tests.bench.bare_webhook:writing()",
+}
+RATE: Final = 200.0
+SLOW_LLM_MS: Final = 30_000
+_UP_WITHIN: Final = timedelta(seconds=60)
+_CONFIG: Final = str(ROOT / "deploy" / "gunicorn.conf.py")
+_SISTERS: Final = str(Path(sys.executable).with_name("sisters"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """A gunicorn that serves one of the apps."""
+
+    child: Child
+    port: int
+
+
+def measure(*, smoke: bool = False) -> Sequence[Figure]:
+    """Returns the rows; `smoke`: one short round, whose values say nothing."""
+    rounds, messages, seconds = (1, 200, 1.0) if smoke else (5, 4000, 5.0)
+    with tempfile.TemporaryDirectory() as directory, ground(Path(directory), MODERATION="off") as place:
+        return [*_throughput(place, rounds, messages), *_beside_a_slow_llm(place, rounds, seconds)]
+
+
+def _throughput(place: Ground, rounds: int, messages: int) -> Sequence[Figure]:
+    """Each message is its sender's first: the inbox is new and the wake-up is pushed, every time."""
+    per_cpu_s: dict[str, list[float]] = {name: [] for name in APPS}
+    per_s: dict[str, list[float]] = {name: [] for name in APPS}
+    with ExitStack() as parts:
+        webhooks = {name: parts.enter_context(webhook(place, app)) for name, app in APPS.items()}
+        for served in webhooks.values():
+            drive(spec(place.environ, served.port, messages // 10))  # modules loaded, connections made
+        for _ in range(rounds):
+            for name, served in webhooks.items():
+                forget_everything(place)
+                loaded, cpu_s = _saturate(place, served, messages)
+                per_cpu_s[name].append(messages / cpu_s)
+                per_s[name].append(messages / loaded.seconds)
+    ours, bare, writing = per_cpu_s.values()
+    return [
+        Figure(
+            name="acknowledgements/s per core, inbox and wake-up included",
+            unit="1/s",
+            rounds=ours,
+            limit_name="bare view",
+            limit_rounds=bare,
+            goal=Goal(bound=0.60, sense="at least"),
+            note="per second of CPU time, which others on the machine cannot take away",
+        ),
+        Figure(
+            name="the same, beside one raw write",
+            unit="1/s",
+            rounds=ours,
+            limit_name="bare view with one XADD",
+            limit_rounds=writing,
+        ),
+        Figure(
+            name="acknowledgements/s on one core by the clock",
+            unit="1/s",
+            rounds=per_s["ours"],
+            limit_name="bare view",
+            limit_rounds=per_s["bare view"],
+        ),
+    ]
+
+
+def _saturate(place: Ground, served: Webhook, messages: int) -> tuple[Loaded, float]:
+    """As fast as it answers; returns the CPU time that it took, too."""
+    before: list[float] = []
+    loaded = drive(
+        spec(place.environ, served.port, messages), began=lambda: before.append(usage([served.child.pid]).cpu_s)
+    )
+    return loaded, usage([served.child.pid]).cpu_s - before[0]
+
+
+def _beside_a_slow_llm(place: Ground, rounds: int, seconds: float) -> Sequence[Figure]:
+    p50: list[float] = []
+    p99: dict[float, list[float]] = {0.0: [], SLOW_LLM_MS: []}
+    with webhook(place, APPS["ours"]) as served:
+        drive(spec(place.environ, served.port, int(RATE), rate=RATE))
+        for _ in range(rounds):
+            for llm_ms, found in p99.items():
+                forget_everything(place)
+                place.standin.delay(chat=llm_ms)
+                with _worker_in_the_background(place):
+                    loaded = drive(spec(place.environ, served.port, int(RATE * seconds), rate=RATE, connections=50))
+                found.append(loaded.percentile(99))
+                p50.append(loaded.percentile(50))
+    return [
+        Figure(
+            name=f"ack p99 at {RATE:g}/s while every LLM call takes {SLOW_LLM_MS / 1000:g} s",
+            unit="ms",
+            rounds=p99[SLOW_LLM_MS],
+            limit_name="LLM 0 s",
+            limit_rounds=p99[0.0],
+            goal=Goal(bound=1.25, sense="at most"),
+        ),
+        Figure(name=f"ack p50 at {RATE:g}/s", unit="ms", rounds=p50),
+    ]
+
+
+@contextmanager
+def webhook(place: Ground, app: str = APPS["ours"], **more: str) -> Generator[Webhook]:
+    """gunicorn with our own configuration, on a core of its own."""
+    port = free_port()
+    environ = {**place.environ, "PORT": str(port), **more}
+    name = app.partition(":")[2].strip("()")
+    command = [sys.executable, "-m", "gunicorn", "--config", _CONFIG, app]
+    with pinned(MEASURED):
+        child = Child(command, log=place.logs / f"webhook-{name}.log", environ=environ, directory=ROOT)
+    try:
+        child.wait_until(lambda: reachable(f"http://127.0.0.1:{port}/healthz"), within=_UP_WITHIN, name=app)
+        yield Webhook(child=child, port=port)
+    finally:
+        child.stop()
+
+
+@contextmanager
+def _worker_in_the_background(place: Ground) -> Generator[None]:
+    """Gives way to the driver, with which it shares a core; at LLM 0 s it would take all of it."""
+    command = [_SISTERS, "worker", "--concurrency", "300"]
+    with pinned(OTHERS):
+        child = Child(command, log=place.logs / "worker.log", environ=place.environ, directory=ROOT)
+    try:
+        child.wait_until(lambda: place.rows("SELECT FROM workers") == 1, within=_UP_WITHIN, name="worker")
+        os.setpriority(os.PRIO_PGRP, child.pid, 19)
+        yield
+    finally:
+        child.kill()
+
+
+def forget_everything(place: Ground) -> None:
+    """Empties Redis and Postgres."""
+    with redis.Redis.from_url(place.redis.url) as client:  # pyright: ignore[reportUnknownMemberType]
+        client.flushdb()  # pyright: ignore[reportUnknownMemberType]
+    with psycopg.connect(place.postgres.url) as connection:
+        connection.execute("TRUNCATE people, workers CASCADE")
