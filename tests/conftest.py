@@ -43,7 +43,8 @@ _numbers = itertools.count(1)
 
 
 @contextmanager
-def _database(server: Postgres, template: str) -> Generator[str]:
+def database_on(server: Postgres, template: str) -> Generator[str]:
+    """A copy of that database, dropped in the end."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(server.url, autocommit=True) as connection:
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
@@ -55,14 +56,14 @@ def _database(server: Postgres, template: str) -> Generator[str]:
 @pytest.fixture
 def database_url(postgres_server: Postgres) -> Iterator[str]:
     """A migrated database of the test's own, without rows (about 20 ms)."""
-    with _database(postgres_server, TEMPLATE) as url:
+    with database_on(postgres_server, TEMPLATE) as url:
         yield url
 
 
 @pytest.fixture
 def empty_database_url(postgres_server: Postgres) -> Iterator[str]:
     """A database of the test's own without any migration."""
-    with _database(postgres_server, "template1") as url:
+    with database_on(postgres_server, "template1") as url:
         yield url
 
 

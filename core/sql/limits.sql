@@ -34,11 +34,12 @@ SELECT
      WHERE m.conversation_id = %(conversation_id)s AND m.direction = 'in' AND m.turn_id <> %(turn_id)s
        AND %(messages_per_minute)s > 0
      ORDER BY m.id DESC OFFSET greatest(%(messages_per_minute)s - 1, 0) LIMIT 1) AS messages_used_up,
-    (SELECT t.finished_at > now() - interval '1 day' FROM turns t
-     WHERE t.conversation_id = %(conversation_id)s AND t.id <> %(turn_id)s AND t.tokens_out > 0
-       AND t.outcome <> 'failed'  -- that took tokens too, and gave the person nothing
-       AND %(turns_per_day)s > 0
-     ORDER BY t.id DESC OFFSET greatest(%(turns_per_day)s - 1, 0) LIMIT 1) AS turns_used_up,
+    CASE WHEN %(turns_per_day)s > 0 THEN
+        (SELECT count(*) >= %(turns_per_day)s FROM turns t
+         WHERE t.conversation_id = %(conversation_id)s AND t.created_at > now() - interval '1 day'
+           AND t.id <> %(turn_id)s AND t.tokens_out > 0
+           AND t.outcome <> 'failed') END  -- that took tokens too, and gave the person nothing
+        AS turns_used_up,
     CASE WHEN %(tokens_per_day)s > 0 THEN
         (SELECT coalesce(sum(t.tokens_in + t.tokens_out), 0) >= %(tokens_per_day)s FROM turns t
          WHERE t.conversation_id = %(conversation_id)s AND t.created_at > now() - interval '1 day') END
