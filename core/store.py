@@ -235,6 +235,7 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
     try:
         with psycopg.connect(conninfo, prepare_threshold=None) as connection:
             transaction = Transaction(connection, queries)
+            transaction.run("take_time_to_migrate")
             transaction.run("lock_migrations")
             transaction.run("keep_list_of_migrations")
             known = transaction.values("known_migrations")
@@ -243,6 +244,8 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
                     connection.execute(path.read_bytes())
                     transaction.run("note_migration", name=path.stem)
                     applied.append(path.stem)
+            if settings.pooler:
+                transaction.run("keep_timeouts_with_role")
     except psycopg.OperationalError as error:
         if refuses_us(error):
             problem = (
@@ -254,7 +257,7 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
 
 
 def _conninfo(settings: DatabaseSettings) -> str:
-    """Adds our timeouts; PgBouncer in transaction mode refuses startup options, so there the role must carry them."""
+    """Adds our timeouts; PgBouncer refuses startup options, so behind it the role carries them (see `migrate`)."""
     timeouts: dict[str, Any] = {
         "connect_timeout": _CONNECT_TIMEOUT_S,
         "application_name": "sisters",

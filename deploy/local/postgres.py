@@ -44,7 +44,7 @@ class Postgres:
         self._address: Final = address
         self._log: Final = log
         self._password: Final = secrets.token_urlsafe(18)
-        self._account: Final = _unprivileged()
+        self._account: Final = unprivileged()
         self._port = 0
         self._directory: Path | None = None
         self._programs = Path()
@@ -58,6 +58,11 @@ class Postgres:
     def database_url(self, name: str) -> str:
         """Connection URL of a database on this server."""
         return f"postgresql://{USER}:{self._password}@{self._address}:{self._port}/{name}"
+
+    @property
+    def port(self) -> int:
+        """Where it listens on 127.0.0.1."""
+        return self._port
 
     @property
     def pid(self) -> int:
@@ -224,7 +229,7 @@ def _installed() -> Path:
     return package
 
 
-def _unprivileged() -> Account | None:
+def unprivileged() -> Account | None:
     """Whom to run as when we are root: "postgres" where it exists, else "nobody"."""
     if os.geteuid() != 0:
         return None
