@@ -134,14 +134,14 @@ class FakeChannel:
     while_reading: Callable[[], None] = lambda: None
     log_fails: Exception | None = None
     log_fails_after: int = 0
-    _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def send(self, message: Outgoing) -> str:
         self.sent.append(message)
         self.meanwhile()
         outcome = self.outcomes.pop(0) if self.outcomes else None
         if outcome is None or self.accepts_before_failing:
-            provider_id = f"MM{next(self._ids):032x}"
+            provider_id = f"MM{next(self.ids):032x}"
             self.log.insert(0, self._logged(provider_id, message))
             if outcome is None:
                 return provider_id

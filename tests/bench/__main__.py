@@ -1,6 +1,7 @@
-"""`make bench`: every figure beside its limit, in one run. ARGS: names of parts, --full, --smoke (values say little)."""
+"""`make bench`: every figure beside its limit, in one run. ARGS: names of parts, --full, --smoke (says little)."""
 
 import json
+import logging
 import os
 import platform
 import sys
@@ -11,13 +12,22 @@ from inspect import signature
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from deploy.local.stack import ROOT
-from tests.bench import acknowledge, work
+from tests.bench import acknowledge, burst, growth, peer, scale, work
 from tests.bench.figures import Figure, table
 
 OUT: Final = ROOT / ".cache" / "bench"
 _Measure = Callable[..., Sequence[Figure]]
-PARTS: Final[dict[str, _Measure]] = {"acknowledge": acknowledge.measure, "work": work.measure}
+PARTS: Final[dict[str, _Measure]] = {
+    "acknowledge": acknowledge.measure,
+    "work": work.measure,
+    "growth": growth.measure,
+    "scale": scale.measure,
+    "burst": burst.measure,
+    "peer": peer.measure,
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -73,4 +83,5 @@ def _keep(figures: Sequence[Figure], seconds: float) -> None:
 
 
 if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     sys.exit(main(sys.argv[1:]))

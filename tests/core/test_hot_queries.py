@@ -106,7 +106,7 @@ def test_a_turn_reads_few_rows_however_long_the_conversation_is(
     bot = Bot(
         filled_url, redis_url, PERSON_MESSAGES_PER_MINUTE=60, PERSON_TURNS_PER_DAY=1000, PERSON_TOKENS_PER_DAY=10**9
     )
-    bot.channel._ids = itertools.count(number * 1000)
+    bot.channel.ids = itertools.count(number * 1000)
     query = f"SELECT sender FROM conversations WHERE id = (SELECT {whose}(id) FROM conversations WHERE id <= %(known)s)"
     (row,) = bot.rows(query, known=PEOPLE + 1)
 

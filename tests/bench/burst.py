@@ -1,0 +1,157 @@
+"""Burst: 5,000 messages of 1,000 people within 5 s are acknowledged, answered in order, and leave no memory behind."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from statistics import quantiles
+from typing import Any, Final
+
+import psycopg
+
+from core.adapters.redis_inbox import inboxes
+from deploy.local.child import Child
+from deploy.local.stack import ROOT
+from tests.bench.acknowledge import Webhook, webhook
+from tests.bench.cores import pinned, usage
+from tests.bench.figures import Figure, Goal
+from tests.bench.ground import Ground, NotMeasured, ground
+from tests.bench.load import Loaded, drive, spec
+
+LLM_MS: Final = 1000
+WORKERS: Final = 2
+PLACES: Final = 250
+SECONDS: Final = 5.0
+DRAINED_WITHIN_S: Final = 150.0
+_SISTERS: Final = str(Path(sys.executable).with_name("sisters"))
+_OPEN: Final = (
+    "SELECT (SELECT count(*) FROM turns WHERE finished_at IS NULL)"
+    " + (SELECT count(*) FROM messages WHERE direction = 'in' AND turn_id IS NULL)"
+    " + (SELECT count(*) FROM deliveries WHERE state <> 'accepted')"
+)
+_WAITS: Final = (
+    "SELECT extract(epoch FROM min(d.accepted_at) - min(m.received_at))::float"
+    " FROM messages m JOIN deliveries d USING (conversation_id)"
+    " WHERE m.direction = 'in' AND m.received_at >= %(since)s AND d.created_at >= %(since)s GROUP BY conversation_id"
+)
+
+
+def measure(*, smoke: bool = False) -> Sequence[Figure]:
+    """Returns the rows; `smoke`: few people, whose values say nothing."""
+    messages, people, seconds = (50, 10, 1.0) if smoke else (5000, 1000, SECONDS)
+    with tempfile.TemporaryDirectory() as directory, ground(Path(directory), MODERATION="off") as place:
+        place.standin.delay(chat=LLM_MS if not smoke else 100)
+        with webhook(place) as served, workers(place, 1 if smoke else WORKERS, PLACES) as children:
+            bursts = [_burst(place, served, children, messages, people, seconds) for _ in range(2)]
+            audit = _audit(place)
+    held = {name: [burst.rss[name] / 1e6 for burst in bursts] for name in ("webhook", "workers")}
+    named = f"{messages:,} messages of {people:,} people within {seconds:g} s"
+    return [
+        Figure(
+            name=f"{named}: not acknowledged",
+            unit="messages",
+            rounds=[float(messages - burst.loaded.statuses.get("200", 0)) for burst in bursts],
+            goal=Goal(bound=0, sense="at most", of="value"),
+        ),
+        Figure(name="burst: ack p99", unit="ms", rounds=[burst.loaded.percentile(99) for burst in bursts]),
+        Figure(
+            name="burst: answered out of order, or not at all",
+            unit="messages",
+            rounds=[float(len(audit["out_of_order"]) + 2 * messages - audit["answered"] - audit["merged"])],
+            goal=Goal(bound=0, sense="at most", of="value"),
+            note=f"{audit['answered']:,} answered, {audit['merged']:,} merged with their neighbours",
+        ),
+        Figure(name="burst: until all is answered", unit="s", rounds=[burst.drained_s for burst in bursts]),
+        Figure(
+            name="burst: wait for the first answer, 99th percentile of people",
+            unit="s",
+            rounds=[quantiles(burst.waits_s, n=100)[98] for burst in bursts],
+            limit_name="median of people",
+            limit_rounds=[quantiles(burst.waits_s, n=100)[49] for burst in bursts],
+            goal=Goal(bound=3.0, sense="at most"),
+        ),
+        *(
+            Figure(
+                name=f"burst: memory of the {name} after a second burst",
+                unit="MB",
+                rounds=[after],
+                limit_name="after the first",
+                limit_rounds=[before],
+                goal=Goal(bound=1.1, sense="at most"),
+            )
+            for name, (before, after) in held.items()
+        ),
+    ]
+
+
+class _Burst:
+    """One burst and what it left."""
+
+    def __init__(self, loaded: Loaded, drained_s: float, waits_s: list[float], rss: dict[str, int]) -> None:
+        self.loaded = loaded
+        self.drained_s = drained_s
+        self.waits_s = waits_s
+        self.rss = rss
+
+
+def _burst(
+    place: Ground, served: Webhook, children: Sequence[Child], messages: int, people: int, seconds: float
+) -> _Burst:
+    with psycopg.connect(place.postgres.url, autocommit=True) as connection:
+        since = _value(connection, "SELECT now()", {})
+        began = time.monotonic()
+        load = spec(place.environ, served.port, messages, people=people, rate=messages / seconds, connections=64)
+        loaded = drive(load, strict=False)
+        while _value(connection, _OPEN, {}) or _inboxes_waiting(place):
+            if time.monotonic() - began > DRAINED_WITHIN_S:
+                raise NotMeasured(f"not drained within {DRAINED_WITHIN_S:g} s")
+            time.sleep(0.2)
+        drained_s = time.monotonic() - began
+        waits = [row[0] for row in connection.execute(_WAITS.encode(), {"since": since})]
+    rss = {
+        "webhook": usage([served.child.pid]).rss_bytes,
+        "workers": usage([child.pid for child in children]).rss_bytes,
+    }
+    return _Burst(loaded, drained_s, waits, rss)
+
+
+def _inboxes_waiting(place: Ground) -> bool:
+    with closing(inboxes(place.redis.url)) as within:
+        return within.backlog().inboxes > 0
+
+
+def _value(connection: psycopg.Connection[Any], query: str, params: dict[str, Any]) -> Any:
+    row = connection.execute(query.encode(), params).fetchone()
+    return row[0] if row else None
+
+
+def _audit(place: Ground) -> dict[str, Any]:
+    done = subprocess.run([_SISTERS, "audit"], env=dict(place.environ), cwd=ROOT, capture_output=True, check=False)
+    return json.loads(done.stdout)
+
+
+@contextmanager
+def workers(place: Ground, count: int, places: int) -> Generator[Sequence[Child]]:
+    """So many `sisters worker` on all cores, behind webhook and driver where these want the core too."""
+    command = [_SISTERS, "worker", "--concurrency", str(places)]
+    with ExitStack() as parts:
+        children: list[Child] = []
+        with pinned(*os.sched_getaffinity(0)):
+            for number in range(count):
+                log = place.logs / f"worker-{number}.log"
+                children.append(Child(command, log=log, environ=place.environ, directory=ROOT))
+                parts.callback(children[-1].kill)
+        children[-1].wait_until(
+            lambda: place.rows("SELECT FROM workers WHERE beat_at > now() - interval '5 s'") >= count,
+            within=timedelta(seconds=120),
+            name="the workers",
+        )
+        for child in children:
+            os.setpriority(os.PRIO_PGRP, child.pid, 10)
+        yield children
