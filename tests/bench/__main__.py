@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from deploy.local.stack import ROOT
-from tests.bench import acknowledge, burst, growth, peer, scale, work
+from tests.bench import acknowledge, burst, growth, in_flight, overhead, peer, scale, work
 from tests.bench.figures import Figure, table
 
 OUT: Final = ROOT / ".cache" / "bench"
@@ -23,6 +23,8 @@ _Measure = Callable[..., Sequence[Figure]]
 PARTS: Final[dict[str, _Measure]] = {
     "acknowledge": acknowledge.measure,
     "work": work.measure,
+    "in_flight": in_flight.measure,
+    "overhead": overhead.measure,
     "growth": growth.measure,
     "scale": scale.measure,
     "burst": burst.measure,
