@@ -1,6 +1,7 @@
 """Alerts fire when they should and not before, and name metrics that exist, as the dashboard does."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -48,23 +49,22 @@ HEALTHY = {
 FAULTS: dict[str, dict[str, str | None]] = {
     "SistersMessageWaits": {'sisters_inboxes_oldest_seconds{instance="w1"}': "61x60"},
     "SistersNoWorker": {'sisters_workers_alive{instance="w1"}': None},
-    "SistersAnswersWaitForAPlace": {'sisters_turns_open{instance="w1",phase="waiting"}': "4x60"},
+    "SistersTurnsWait": {'sisters_turns_open{instance="w1",phase="waiting"}': "4x60"},
     "SistersTurnsFail": {'sisters_turns_total{instance="w1",outcome="failed"}': "0+1x60"},
     "SistersDeadLetters": {'sisters_dead_letters{instance="w1"}': "1x60"},
     "SistersSentTwice": {'sisters_sent_twice_total{instance="w1"}': "0x30 1x29"},
     "SistersWebhookAway": {'sisters_webhook_messages_total{instance="web"}': None},
-    "SistersRedisAway": {'sisters_webhook_refusals_total{instance="web",reason="redis"}': "0+1x60"},
-    "SistersSignatures": {'sisters_webhook_refusals_total{instance="web",reason="signature"}': "0+1x60"},
-    "SistersLogHadMore": {'sisters_catch_up_messages_total{instance="w1",fate="late"}': "7x30 8x29"},
-    "SistersModelErrors": {'sisters_llm_errors_total{instance="w1",provider="openai",reason="timeout"}': "0+3x60"},
-    "SistersNoModel": {'sisters_llm_breaker{instance="w1",provider="other"}': "2x60"},
-    "SistersModelAccount": {'sisters_llm_errors_total{instance="w1",provider="openai",reason="auth"}': "0x45 1x14"},
+    "SistersWebhookRefuses": {'sisters_webhook_refusals_total{instance="web",reason="signature"}': "0+1x60"},
+    "SistersCatchUpFinds": {'sisters_catch_up_messages_total{instance="w1",fate="late"}': "7x30 8x29"},
+    "SistersLlmErrors": {'sisters_llm_errors_total{instance="w1",provider="openai",reason="timeout"}': "0+3x60"},
+    "SistersLlmAway": {'sisters_llm_breaker{instance="w1",provider="other"}': "2x60"},
+    "SistersLlmAccount": {'sisters_llm_errors_total{instance="w1",provider="openai",reason="auth"}': "0x45 1x14"},
     "SistersModerationAway": {'sisters_moderation_unchecked_total{instance="w1"}': "0+1x60"},
-    "SistersSendsFail": {'sisters_sends_total{instance="w1",outcome="failed",code="63016"}': "0+1x60"},
-    "SistersFailuresReported": {'sisters_reported_failures_total{instance="w1",code="63024"}': "0+1x60"},
+    "SistersSendFailures": {'sisters_sends_total{instance="w1",outcome="failed",code="63016"}': "0+1x60"},
+    "SistersReportedFailures": {'sisters_reported_failures_total{instance="w1",code="63024"}': "0+1x60"},
     "SistersSenderRests": {'sisters_senders_resting{instance="w1"}': "1x60"},
-    "SistersBudgetNearlySpent": {'sisters_spent_today_usd{instance="w1"}': "8.5x60"},
-    "SistersDatabaseNearlyFull": {NODE.format("avail"): "14x60"},
+    "SistersBudget": {'sisters_spent_today_usd{instance="w1"}': "8.5x60"},
+    "SistersDatabaseFull": {NODE.format("avail"): "14x60"},
     "SistersClockSkew": {'sisters_clock_skew_seconds{instance="w1"}': "2x60"},
     "SistersDutyFails": {'sisters_duty_failing{instance="w1",duty="beat"}': "1x60"},
 }
@@ -109,8 +109,11 @@ def test_an_alert_fires_at_its_fault_and_no_other_does(tmp_path: Path, alert: st
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alert_has_a_fault_a_severity_and_a_line_for_the_runbook():
-    assert [rule["alert"] for rule in RULES] == list(FAULTS)
+def test_every_alert_has_a_fault_a_severity_a_line_and_its_place_in_the_runbook():
+    alerts = [rule["alert"] for rule in RULES]
+    assert alerts == list(FAULTS)
+    headings = re.findall(r"^### (Sisters.*)$", (HERE.parent / "runbook.md").read_text(), re.MULTILINE)
+    assert sorted(", ".join(headings).split(", ")) == sorted(alerts)
     for rule in RULES:
         assert rule["labels"]["severity"] in {"page", "ticket"}
         assert rule["annotations"].keys() == {"summary", "runbook"}
