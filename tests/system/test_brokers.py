@@ -22,9 +22,9 @@ LATENCY = {"SIMULATOR_LLM_LATENCY_MS": "200", "LLM_TIMEOUT_S": "4"}
 
 
 def write(system: System, person: str, pause_s: float, now: threading.Event) -> int:
-    """Each message is acknowledged before the next is written; Twilio's own retries bridge a failover."""
+    """One after the other. What was refused until Twilio gave up (15 s), its log tells within two minutes."""
     for number in range(ROUNDS):
-        assert system.stack.phone.inbound(person, f"Question {number} about streaming")["acknowledged"]
+        system.stack.phone.write(person, f"Question {number} about streaming")
         if number:
             now.set()
         time.sleep(pause_s)
@@ -36,7 +36,7 @@ def assert_all_end_well(system: System, written: int) -> None:
         return json.loads(system.stack.operate("audit")[1])
 
     system.wait_until(
-        lambda: audit()["answered"] + audit()["merged"] == written, within_s=150, what=f"{written} answered or merged"
+        lambda: audit()["answered"] + audit()["merged"] == written, within_s=240, what=f"{written} answered or merged"
     )
     code, told = system.stack.operate("audit", "--against-provider", "--since", "1h")
     assert code == 0, told
@@ -44,7 +44,7 @@ def assert_all_end_well(system: System, written: int) -> None:
 
 
 @pytest.mark.debian("rabbitmq-server")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_everybody_is_answered_through_rabbitmq_which_goes_away_and_comes_back(tmp_path: Path, logs: Path):
     port = free_port()
     elsewhere = {"BROKER_URL": f"amqp://guest:guest@127.0.0.1:{port}//"}
@@ -61,7 +61,7 @@ def test_everybody_is_answered_through_rabbitmq_which_goes_away_and_comes_back(t
         assert "Connected to amqp" in tasks or "amqp" in tasks
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_everybody_is_answered_while_the_master_that_sentinels_watch_is_lost(tmp_path: Path, logs: Path):
     halfway = threading.Event()
     with watched(tmp_path) as servers:
