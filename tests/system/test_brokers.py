@@ -78,8 +78,9 @@ def test_everybody_is_answered_while_the_master_that_sentinels_watch_is_lost(tmp
 
 
 @pytest.mark.debian("redis-server", "openssl")
+@pytest.mark.timeout(420)
 def test_a_message_is_answered_over_redis_under_tls(tmp_path: Path, logs: Path):
     with tls_redis(tmp_path) as server, running_system(logs, LATENCY, elsewhere={"REDIS_URL": server.url()}) as system:
         system.stack.phone.write("+15550620001", "Who knows about music?")
-        assert system.wait_for_replies("+15550620001", 1)
+        assert system.wait_for_replies("+15550620001", 1, within_s=60)
         assert "insecure" not in (logs / "worker.log").read_text().lower()
