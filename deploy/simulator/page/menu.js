@@ -1,0 +1,139 @@
+/** A small menu or panel over the page: opened at a place, closed by Escape, a click elsewhere or a choice. */
+
+import { el, fill, rove } from "./dom.js";
+import { icon } from "./icons.js";
+
+const EDGE = 8;
+/** @type {{ node: HTMLElement, back: HTMLElement | null } | null} */
+let open = null;
+
+export function closeMenu({ focus = true } = {}) {
+  if (!open) return;
+  const { node, back } = open;
+  open = null;
+  node.remove();
+  back?.removeAttribute("aria-expanded");
+  if (focus) back?.focus();
+}
+
+/** @param {Node} target */
+const inside = (target) => Boolean(open && (open.node.contains(target) || open.back?.contains(target)));
+
+addEventListener("pointerdown", (event) => {
+  if (open && !inside(/** @type {Node} */ (event.target))) closeMenu({ focus: false });
+});
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !open) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  closeMenu();
+}, true);
+addEventListener("resize", () => closeMenu({ focus: false }));
+
+/**
+ * @typedef {object} Item
+ * @property {string} label
+ * @property {any} [icon]
+ * @property {string} [key] shown at the right
+ * @property {() => void} act
+ */
+
+/**
+ * @param {HTMLElement} anchor what the focus returns to
+ * @param {(Item | false | null)[]} items
+ * @param {{ x: number, y: number }} [at]
+ */
+export function openMenu(anchor, items, at) {
+  const list = el(
+    "div",
+    { class: "menu", role: "menu" },
+    items.filter(Boolean).map((item) => {
+      const { label, icon: drawing, key, act } = /** @type {Item} */ (item);
+      const choose = () => {
+        closeMenu();
+        act();
+      };
+      return el("button", { type: "button", role: "menuitem", tabindex: -1, on: { click: choose } }, drawing ? icon(drawing, 18) : null, el("span", {}, label), key ? el("kbd", {}, key) : null);
+    }),
+  );
+  rove(list, "[role=menuitem]");
+  show(list, anchor, at);
+}
+
+/**
+ * Shows any panel at an anchor; the first thing in it that can have the focus gets it.
+ * @param {HTMLElement} node
+ * @param {HTMLElement} anchor
+ * @param {{ x: number, y: number }} [at]
+ */
+export function show(node, anchor, at) {
+  const again = open?.back === anchor && !at;
+  closeMenu({ focus: false });
+  if (again) {
+    anchor.focus();
+    return;
+  }
+  open = { node, back: anchor };
+  anchor.setAttribute("aria-expanded", "true");
+  document.body.append(node);
+  const box = anchor.getBoundingClientRect();
+  const { offsetWidth: width, offsetHeight: height } = node;
+  const x = at ? at.x : box.left;
+  const below = at ? at.y : box.bottom + 4;
+  const y = below + height + EDGE > innerHeight ? (at ? at.y : box.top - 4) - height : below;
+  node.style.left = `${Math.max(EDGE, Math.min(x, innerWidth - width - EDGE))}px`;
+  node.style.top = `${Math.max(EDGE, y)}px`;
+  /** @type {HTMLElement | null} */ (node.querySelector("button, input, [tabindex]"))?.focus();
+}
+
+const notes = el("div", { class: "notes", role: "status", "aria-live": "polite" });
+
+/**
+ * A word that goes by itself.
+ * @param {string} text
+ * @param {boolean} [bad]
+ */
+export function note(text, bad = false) {
+  if (!notes.isConnected) document.body.append(notes);
+  fill(notes, el("p", { class: bad && "bad" }, text));
+  clearTimeout(/** @type {any} */ (note).timer);
+  /** @type {any} */ (note).timer = setTimeout(() => fill(notes), bad ? 6000 : 3000);
+}
+
+/**
+ * A question in a window of its own; resolves with its fields, null when it was left.
+ * @param {string} title
+ * @param {any[]} fields nodes, inputs among them with a name
+ * @param {string} does what the button says
+ * @returns {Promise<Record<string, string> | null>}
+ */
+export function ask(title, fields, does) {
+  return new Promise((resolve) => {
+    const form = el(
+      "form",
+      { method: "dialog" },
+      el("h2", {}, title),
+      fields,
+      el(
+        "div",
+        { class: "buttons" },
+        el("button", { type: "button", class: "plain", on: { click: () => dialog.close() } }, "Cancel"),
+        el("button", { type: "submit", class: "primary", value: "yes" }, does),
+      ),
+    );
+    const dialog = /** @type {HTMLDialogElement} */ (el("dialog", { class: "ask", "aria-label": title }, form));
+    dialog.addEventListener("close", () => {
+      const values = Object.fromEntries(new FormData(form));
+      dialog.remove();
+      resolve(dialog.returnValue === "yes" ? /** @type {Record<string, string>} */ (values) : null);
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/**
+ * @param {string} label
+ * @param {Record<string, any>} input
+ */
+export const field = (label, input) => el("label", { class: "field" }, el("span", {}, label), el("input", { type: "text", autocomplete: "off", ...input }));

@@ -1,0 +1,136 @@
+/** The list of chats: one row a person, with the last message, its time and how many are unread. */
+
+import { kindOf } from "./attachment.js";
+import { isOwn } from "./bubble.js";
+import { day, time } from "./clock.js";
+import { el, fill, rove } from "./dom.js";
+import { plain } from "./formatting.js";
+import { icon } from "./icons.js";
+import { keep, recall } from "./memory.js";
+import { ask, field, note } from "./menu.js";
+import { face } from "./phone.js";
+import { drawn, tickOf } from "./ticks.js";
+
+const COLOURS = ["#25a37d", "#5b7fd6", "#b25bd0", "#d0743c", "#2d8fa8", "#c0507a"];
+const NUMBER = /^\+\d{6,15}$/u;
+
+export class People {
+  /**
+   * @param {import("./world.js").World} world
+   * @param {(person: string) => void} choose
+   */
+  constructor(world, choose) {
+    this.world = world;
+    this.choose = choose;
+    /** @type {Record<string, number>} */
+    this.read = recall("read", {});
+    this.list = el("div", { class: "people-list", role: "list" });
+    rove(this.list, ".person");
+    this.node = el(
+      "aside",
+      { class: "people", "aria-label": "People" },
+      el(
+        "div",
+        { class: "people-head" },
+        el("h1", {}, "Chats"),
+        el("span", { class: "simulated", title: "Nothing here reaches WhatsApp, Twilio or a real phone." }, "simulated"),
+        el("button", { type: "button", class: "round", "aria-label": "Add a person", title: "Add a person", on: { click: () => this.#add() } }, icon("addPerson", 22)),
+      ),
+      this.list,
+      el("p", { class: "people-foot" }, icon("simulated", 14), "Everybody here is simulated. What they write goes to the bot as WhatsApp would send it."),
+    );
+  }
+
+  /**
+   * @param {string} person
+   * @param {number} number up to which all was seen
+   */
+  seen(person, number) {
+    if ((this.read[person] ?? 0) >= number) return;
+    this.read[person] = number;
+    keep("read", this.read);
+    this.#badge(person);
+  }
+
+  /** @param {string} person */
+  unread(person) {
+    const seen = this.read[person] ?? 0;
+    return this.world.thread(person).filter((m) => !isOwn(m) && m.number > seen).length;
+  }
+
+  /**
+   * @param {string[]} shown whose phones are on the screen
+   * @param {string} active
+   */
+  sync(shown, active) {
+    const focused = /** @type {HTMLElement} */ (document.activeElement)?.dataset?.person;
+    fill(this.list, this.world.people.map((person) => this.#row(person, shown.includes(person.person), person.person === active)));
+    const stop = this.list.querySelector(".person.active") ?? this.list.querySelector(".person");
+    if (stop) stop.tabIndex = 0;
+    if (focused) this.list.querySelector(`.person[data-person="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  /** @param {string} person */
+  #badge(person) {
+    const row = this.list.querySelector(`.person[data-person="${CSS.escape(person)}"] .badge`);
+    const count = this.unread(person);
+    if (!row) return;
+    row.hidden = !count;
+    fill(row, String(count), el("span", { class: "out-of-sight" }, " unread"));
+  }
+
+  /**
+   * @param {import("./world.js").Person} person
+   * @param {boolean} shown
+   * @param {boolean} active
+   */
+  #row(person, shown, active) {
+    const last = this.world.thread(person.person).at(-1);
+    const types = (this.world.typing.get(person.person)?.until ?? 0) > Date.now();
+    const count = this.unread(person.person);
+    const when = last && (day(last.created_at) === "Today" ? time(last.created_at) : day(last.created_at));
+    const said = last ? [kindOf(last), plain(last.body)].filter(Boolean).join(" ") : person.hidden ? "Number hidden" : person.number;
+    return el(
+      "div",
+      { role: "listitem" },
+      el(
+        "button",
+        { type: "button", class: ["person", shown && "shown", active && "active"], tabindex: -1, data: { person: person.person }, "aria-current": active ? "true" : null, on: { click: () => this.choose(person.person) } },
+        el("span", { class: "person-face" }, face(person, 46), person.hidden ? el("span", { class: "veil", title: "Number hidden" }, icon("hidden", 12)) : null),
+        el(
+          "span",
+          { class: "person-words" },
+          el("span", { class: "person-top" }, el("b", { dir: "auto" }, person.name), last ? el("time", { datetime: last.created_at }, when) : null),
+          el(
+            "span",
+            { class: "person-bottom" },
+            types ? el("span", { class: "typing-word" }, "typing…") : [last && isOwn(last) ? drawn(tickOf(last)) : null, el("span", { class: "preview", dir: "auto" }, said)],
+          ),
+        ),
+        el("span", { class: "badge", hidden: !count }, String(count), el("span", { class: "out-of-sight" }, " unread")),
+      ),
+    );
+  }
+
+  async #add() {
+    const next = `+1555010${String(Math.floor(Math.random() * 9000) + 1000)}`;
+    const given = await ask(
+      "Add a person",
+      [
+        field("Name", { name: "name", required: true, maxlength: 40, placeholder: "Mina" }),
+        field("Number", { name: "from", required: true, value: next, pattern: "\\+[0-9]{6,15}", title: "+ and 6 to 15 digits" }),
+        el("label", { class: "tick-box" }, el("input", { type: "checkbox", name: "hidden" }), el("span", {}, "hides the number: the bot only gets a user id")),
+      ],
+      "Add",
+    );
+    if (!given) return;
+    if (!NUMBER.test(given.from) || this.world.people.some((p) => p.person === `whatsapp:${given.from}`)) {
+      note(NUMBER.test(given.from) ? "Somebody has this number already." : "That is no number: + and 6 to 15 digits.", true);
+      return;
+    }
+    const person = `whatsapp:${given.from}`;
+    const color = COLOURS[this.world.people.length % COLOURS.length];
+    this.world.addPerson({ id: person, name: given.name, color, from: given.from, person, hidden: Boolean(given.hidden), number: given.from });
+    this.choose(person);
+  }
+}

@@ -1,0 +1,345 @@
+/** What the page knows of the simulated world: people, messages, who types, calls, faults. Filled by the server alone. */
+
+import { call, get, post, put } from "./api.js";
+import { Events } from "./events.js";
+import { keep, recall } from "./memory.js";
+
+/**
+ * @typedef {object} Person
+ * @property {string} id
+ * @property {string} name
+ * @property {string} color
+ * @property {string} from how the simulator is told who writes
+ * @property {string} person the key that messages carry
+ * @property {boolean} hidden
+ * @property {string} number
+ * @property {boolean} [own] added in this browser
+ */
+
+/**
+ * @typedef {object} Media
+ * @property {string} sid
+ * @property {string} content_type
+ * @property {number} bytes
+ * @property {string} href
+ */
+
+/**
+ * @typedef {object} Message
+ * @property {number} number
+ * @property {string} sid
+ * @property {string} person
+ * @property {"inbound" | "outbound-api" | "outbound-reply"} direction
+ * @property {string} from
+ * @property {string} body
+ * @property {string} status
+ * @property {number | null} error_code
+ * @property {string | null} error_message
+ * @property {string} created_at
+ * @property {Media[]} media
+ * @property {string} profile_name
+ * @property {string} quoted_sid
+ * @property {string} button
+ * @property {string} button_text
+ * @property {{ latitude: string, longitude: string, label?: string, address?: string } | null} location
+ * @property {string} message_type
+ * @property {string} [carried]
+ * @property {string | null} [read_at]
+ * @property {"sending" | "unsent"} [pending] written here, and the server did not tell of it yet
+ * @property {string} [problem] why it is unsent
+ * @property {object} [letter] what is posted again
+ */
+
+/** @typedef {Record<string, any>} Call */
+
+const RETRY_MS = 400;
+const CALLS_KEPT = 2_000;
+const COLOURS = ["#25a37d", "#5b7fd6", "#b25bd0", "#d0743c", "#2d8fa8", "#c0507a"];
+
+export class World extends EventTarget {
+  constructor() {
+    super();
+    /** @type {Person[]} */
+    this.listed = [];
+    /** @type {Map<string, Message>} */
+    this.messages = new Map();
+    /** @type {Map<string, { sid: string, until: number }>} */
+    this.typing = new Map();
+    /** @type {Call[]} */
+    this.calls = [];
+    /** @type {Record<string, any>} */
+    this.faults = {};
+    /** @type {any[]} */
+    this.knobs = [];
+    /** @type {any} */
+    this.cast = null;
+    this.live = false;
+    this.loaded = false;
+    /** @type {Record<string, any> | null} what the next message carries, and the label of it */
+    this.next = null;
+    this.events = new Events("/simulator/events", {
+      load: () => this.#load(),
+      event: (name, data) => this.#hear(name, data),
+      state: (live) => {
+        this.live = live;
+        this.#tell("connection");
+      },
+    });
+    for (const unsent of recall("unsent", /** @type {Message[]} */ ([]))) this.messages.set(unsent.sid, unsent);
+  }
+
+  start() {
+    this.events.open();
+  }
+
+  /** @returns {Person[]} those of the server, those added here, and whoever else wrote */
+  get people() {
+    const known = [...this.listed, ...recall("people", /** @type {Person[]} */ ([]))];
+    const keys = new Set(known.map((p) => p.person));
+    for (const message of this.messages.values()) {
+      if (keys.has(message.person)) continue;
+      keys.add(message.person);
+      known.push(stranger(message, known.length));
+    }
+    return known;
+  }
+
+  /** @param {string} person */
+  thread(person) {
+    return [...this.messages.values()].filter((m) => m.person === person).sort((a, b) => a.number - b.number);
+  }
+
+  /**
+   * Somebody writes. Its id is ours, so that the bubble that waits and the one that the server tells of are one.
+   * @param {Person} person
+   * @param {Record<string, any>} content body, media, location, button, quoted_sid
+   * @param {string[]} [previews] where the media can be seen meanwhile
+   */
+  async write(person, content, previews = []) {
+    const sid = `${content.media ? "MM" : "SM"}${crypto.randomUUID().replaceAll("-", "")}`;
+    const extra = this.next?.inbound ?? {};
+    if (this.next) this.prepare(null);
+    const letter = {
+      from: person.from,
+      profile_name: person.name,
+      ...(person.own && person.hidden ? { hidden: true } : {}),
+      ...content,
+      ...extra,
+      message_sid: sid,
+      wait: false,
+    };
+    const message = waiting(person, content, sid, this.#lastNumber() + 1, previews);
+    message.letter = letter;
+    this.messages.set(sid, message);
+    this.#tell("message", message);
+    await this.send(message);
+  }
+
+  /**
+   * Posts a message that waits; again when it did not go through. Asking twice is harmless: it bears its own id.
+   * @param {Message} message
+   */
+  async send(message) {
+    message.pending = "sending";
+    message.problem = "";
+    this.#tell("message", message);
+    const letter = () => post("/simulator/inbound", message.letter);
+    const passing = (/** @type {any} */ error) => {
+      if (error.status !== 0) throw error;
+      return new Promise((resolve) => setTimeout(resolve, RETRY_MS)).then(letter);
+    };
+    try {
+      await letter().catch(passing);
+    } catch (error) {
+      if (this.messages.get(message.sid) !== message) return;
+      message.pending = "unsent";
+      message.problem = /** @type {Error} */ (error).message;
+      this.#tell("message", message);
+    }
+    this.#keepUnsent();
+  }
+
+  /** @param {Message} message */
+  discard(message) {
+    this.messages.delete(message.sid);
+    this.#keepUnsent();
+    this.#tell("removed", message);
+  }
+
+  /**
+   * The very same webhook once more.
+   * @param {Message} message
+   */
+  repeat(message) {
+    return post("/simulator/inbound", { message_sid: message.sid, wait: false });
+  }
+
+  /**
+   * Several messages at once.
+   * @param {Person} person
+   * @param {Record<string, any>} inbound
+   */
+  burst(person, inbound) {
+    const who = { from: person.from, profile_name: person.name };
+    return post("/simulator/inbound", { ...inbound, burst: inbound.burst.map((/** @type {object} */ b) => ({ ...b, ...who })), wait: false });
+  }
+
+  /** @param {Record<string, any> | null} knob what the next message is treated to */
+  prepare(knob) {
+    this.next = knob;
+    this.#tell("next");
+  }
+
+  /** @param {Record<string, any>} faults */
+  async setFaults(faults) {
+    this.faults = await put("/simulator/faults", faults);
+    this.#tell("faults");
+  }
+
+  async clear() {
+    await call("DELETE", "/simulator/state");
+  }
+
+  /** @param {Person} person */
+  addPerson(person) {
+    keep("people", [...recall("people", /** @type {Person[]} */ ([])), { ...person, own: true }]);
+    this.#tell("people");
+  }
+
+  /** @param {string} sid */
+  callsAbout(sid) {
+    return this.calls.filter((c) => c.about === sid);
+  }
+
+  async #load() {
+    const [people, messages, calls, faults, knobs] = await Promise.all([
+      get("/simulator/people"),
+      get("/simulator/messages"),
+      get("/simulator/calls"),
+      get("/simulator/faults"),
+      get("/simulator/knobs"),
+    ]);
+    const mine = [...this.messages.values()].filter((m) => m.pending);
+    this.messages = new Map(messages.map((/** @type {Message} */ m) => [m.sid, m]));
+    for (const message of mine) if (!this.messages.has(message.sid)) this.messages.set(message.sid, message);
+    Object.assign(this, { listed: people, calls, faults, knobs, loaded: true });
+    this.typing.clear();
+    this.#keepUnsent();
+    this.#tell("loaded");
+    get("/simulator/inspect/cast").then(
+      (cast) => {
+        this.cast = cast;
+        this.#tell("cast");
+      },
+      () => {}, // the lab says so itself
+    );
+  }
+
+  /**
+   * @param {string} name
+   * @param {any} data
+   */
+  #hear(name, data) {
+    switch (name) {
+      case "message": {
+        const fresh = !this.messages.has(data.sid) || this.messages.get(data.sid)?.pending;
+        this.messages.set(data.sid, data);
+        if (data.direction !== "inbound") this.typing.delete(data.person);
+        if (fresh) this.#keepUnsent();
+        break;
+      }
+      case "removed":
+        this.messages.delete(data.sid);
+        break;
+      case "typing":
+        this.typing.set(data.person, { sid: data.sid, until: Date.parse(data.until) });
+        break;
+      case "call":
+        this.calls.push(data);
+        if (this.calls.length > CALLS_KEPT) this.calls.shift();
+        break;
+      case "faults":
+        this.faults = data;
+        break;
+      case "cleared":
+        this.messages.clear();
+        this.typing.clear();
+        this.calls = [];
+        this.#keepUnsent();
+        break;
+    }
+    this.#tell(name, data);
+  }
+
+  #keepUnsent() {
+    const unsent = [...this.messages.values()].filter((m) => m.pending === "unsent" && !m.media.length);
+    keep("unsent", unsent.length ? unsent : null);
+  }
+
+  #lastNumber() {
+    let last = 0;
+    for (const message of this.messages.values()) last = Math.max(last, message.number);
+    return last;
+  }
+
+  /**
+   * @param {string} name
+   * @param {unknown} [detail]
+   */
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+/**
+ * @param {Message} message
+ * @param {number} place
+ * @returns {Person}
+ */
+function stranger(message, place) {
+  const address = message.person.replace(/^whatsapp:/u, "");
+  const hidden = !address.startsWith("+");
+  const name = message.profile_name || (hidden ? "Hidden number" : address);
+  const color = COLOURS[place % COLOURS.length];
+  return { id: message.person, name, color, from: address, person: message.person, hidden, number: hidden ? "" : address };
+}
+
+/**
+ * @param {Person} person
+ * @param {Record<string, any>} content
+ * @param {string} sid
+ * @param {number} number
+ * @param {string[]} previews
+ * @returns {Message}
+ */
+function waiting(person, content, sid, number, previews) {
+  const at = new Date().toISOString();
+  const media = (content.media ?? []).map((/** @type {any} */ m, /** @type {number} */ index) => ({
+    sid: `${sid}-${index}`,
+    content_type: m.content_type,
+    bytes: Math.floor((m.data_base64.length * 3) / 4),
+    href: previews[index] ?? "",
+  }));
+  return {
+    number,
+    sid,
+    person: person.person,
+    direction: "inbound",
+    from: person.person,
+    body: content.body || content.button?.text || "",
+    status: "received",
+    error_code: null,
+    error_message: null,
+    created_at: at,
+    media,
+    profile_name: person.name,
+    quoted_sid: content.quoted_sid ?? "",
+    button: content.button?.payload ?? "",
+    button_text: content.button?.text ?? "",
+    location: content.location ?? null,
+    message_type: "text",
+    carried: "waiting",
+    read_at: null,
+    pending: "sending",
+  };
+}
