@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench chaos eval chaos-broken compose-test
+.PHONY: help install demo test check bench chaos eval chaos-broken compose-test screenshots
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ eval: $(INSTALLED) ## how often the right one answers, beside the article's algo
 
 compose-test: ## build the image and answer a message in containers; needs Docker; ARGS=--production
 	@$(PYTHON) -m deploy.local.compose_test $(ARGS)
+
+screenshots: $(INSTALLED) ## docs/phone-*.png anew; needs Debian's chromium, fonts-noto-core, -cjk and -color-emoji
+	@$(RUN) tests.browser.screenshots
 
 $(INSTALLED): pyproject.toml uv.lock | $(UV)
 	@echo "installing the locked packages into .venv (the first time about a minute) ..."

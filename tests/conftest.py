@@ -18,7 +18,10 @@ from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
 
 TEMPLATE = "migrated"
-_LEFT_OUT = pytest.StashKey[list[str]]()
+_LEFT_OUT = pytest.StashKey[list[tuple[str, list[str]]]]()
+"""Names of tests, and the commands that each misses."""
+_PACKAGES = {"ip": "iproute2", "promtool": "prometheus"}
+"""Commands that are not called like their Debian packages."""
 _skipped: list[str] = []
 
 
@@ -87,23 +90,26 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)  # after -k and -m: only what was asked for can be left out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out `@pytest.mark.debian("command", ...)` where one of the commands is missing."""
-    left_out = [item for item in items if not _has_commands(item)]
-    config.stash[_LEFT_OUT] = [item.name for item in left_out]
+    missing = {item: _missing_commands(item) for item in items}
+    left_out = [item for item in items if missing[item]]
+    config.stash[_LEFT_OUT] = [(item.name, missing[item]) for item in left_out]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        items[:] = [item for item in items if not missing[item]]
 
 
-def _has_commands(item: pytest.Item) -> bool:
+def _missing_commands(item: pytest.Item) -> list[str]:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/lib/rabbitmq/bin"])
-    return all(
-        shutil.which(command, path=path) for mark in item.iter_markers("debian") for command in map(str, mark.args)
-    )
+    commands = [str(command) for mark in item.iter_markers("debian") for command in mark.args]
+    return [command for command in commands if not shutil.which(command, path=path)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if left_out := config.stash[_LEFT_OUT]:
-        terminalreporter.write_line(f"left out, their Debian packages are missing: {', '.join(left_out)}")
+        needed = {_PACKAGES.get(command, command) for _, commands in left_out for command in commands}
+        packages = " ".join(sorted(needed))
+        names = ", ".join(name for name, _ in left_out)
+        terminalreporter.write_line(f"left out for want of Debian packages (apt-get install {packages}): {names}")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -1,0 +1,218 @@
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import WITHIN_MS, Strictness, rest
+from tests.browser.seat import ANSWERED_WITHIN_MS, Seat
+from tests.system.running import System
+
+pytestmark = [pytest.mark.debian("chromium"), pytest.mark.timeout(240)]
+SERIOUS = {"serious", "critical"}
+
+
+def focused(page: Page) -> dict[str, Any]:
+    """What has the focus, and whether it shows: an outline, or the ring of what stands around it."""
+    return page.evaluate(
+        """() => {
+            const node = document.activeElement;
+            const rings = [node, node.parentElement, node.querySelector(".bubble")].filter(Boolean).map((n) => {
+                const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(n);
+                return (outlineStyle !== "none" && parseFloat(outlineWidth) > 0) || boxShadow !== "none";
+            });
+            const label = node.getAttribute("aria-label") || node.textContent.trim() || node.id;
+            return { label, tag: node.localName, shown: rings.some(Boolean) };
+        }"""
+    )
+
+
+def test_everything_is_reached_and_left_with_the_keyboard_alone(seat: Seat):
+    page = seat.page
+    page.keyboard.press("Tab")
+    assert focused(page)["label"] == "Skip to the messages"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(seat.field("Ana")).to_be_focused()
+    page.keyboard.type("Who knows about music?")
+    page.keyboard.press("Enter")
+    seat.answered("Ana")
+
+    page.keyboard.press("Shift+Tab")  # the emoji button
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    assert focused(page)["label"] == "Emoji"
+    page.keyboard.press("Shift+Tab")
+    assert focused(page)["label"] == "Attach"
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowDown")
+    assert focused(page)["label"] == "Voice note from a file"
+    page.keyboard.press("Escape")
+    assert focused(page)["label"] == "Attach"
+
+    page.keyboard.press("Shift+Tab")
+    expect(seat.replies("Ana").last).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(seat.own("Ana").last).to_be_focused()
+    page.keyboard.press("m")
+    expect(page.get_by_role("menu")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("menu")).to_have_count(0)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("complementary", name="Behind the chat")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("complementary", name="Behind the chat")).to_have_count(0)
+    expect(seat.own("Ana").last).to_be_focused()
+
+    seat.stop("Chats").focus()
+    for label in ("Behind the chat", "Knobs", "Routing lab"):
+        page.keyboard.press("ArrowDown")
+        assert focused(page)["label"] == label
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main", name="Routing lab")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(seat.phone("Ana")).to_be_visible()
+
+
+def test_the_focus_is_always_seen(seat: Seat):
+    seat.write("Ana", "Who knows about music?")
+    seat.answered("Ana")
+    seat.stop("Knobs").click()
+    seat.page.locator("body").evaluate("() => document.activeElement.blur()")
+    labels: list[str] = []
+    for _ in range(60):
+        seat.page.keyboard.press("Tab")
+        now = focused(seat.page)
+        if now["tag"] == "body":
+            break
+        assert now["shown"], now
+        labels.append(now["label"])
+    assert len(set(labels)) > 25
+    assert any(label.startswith("Send twice") for label in labels)
+
+
+@pytest.fixture
+def small(browser: Browser, system: System, strictness: Strictness):
+    """A telephone of 390 by 844."""
+    rest(system)
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844},
+        base_url=system.stack.phone.url,
+        has_touch=True,
+        is_mobile=True,
+        locale="en-GB",
+    )
+    context.set_default_timeout(WITHIN_MS)
+    strictness.watch(context)
+    seat = Seat(context.new_page())
+    seat.open()
+    yield seat
+    context.close()
+
+
+def test_390_px_show_one_phone_and_a_switcher_and_nothing_sticks_out(small: Seat):
+    page = small.page
+    expect(page.locator(".phone")).to_have_count(1)
+    small.choose("Bo")
+    expect(page.locator(".phone")).to_have_count(1)
+    small.write("Bo", "Who knows about music?")
+    expect(small.replies("Bo").last).to_be_visible(timeout=ANSWERED_WITHIN_MS)
+    expect(small.phone("Bo").get_by_text("simulated", exact=True)).to_be_in_viewport()
+    places = {"Behind the chat": ".panel.behind", "Knobs": ".panel.knobs", "Routing lab": ".lab", "Chats": ".phone"}
+    for label, shown in places.items():
+        small.stop(label).tap()
+        expect(page.locator(shown)).to_be_in_viewport()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, label
+    expect(small.field("Bo")).to_be_in_viewport()
+
+
+def test_a_swipe_to_the_right_replies(small: Seat):
+    small.choose("Bo")
+    small.write("Bo", "Who knows about music?")
+    answer = small.replies("Bo").last
+    expect(answer).to_be_visible(timeout=ANSWERED_WITHIN_MS)
+    box = answer.bounding_box()
+    assert box
+    session = small.page.context.new_cdp_session(small.page)
+    send = cast("Callable[[str, dict[str, Any]], Any]", session.send)  # pyright: ignore[reportUnknownMemberType]
+    x, y = box["x"] + 60, box["y"] + box["height"] / 2
+    send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for step in range(1, 9):
+        send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x + step * 12, "y": y}]})
+    send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    expect(small.phone("Bo").locator(".composer .quote")).to_be_visible()
+
+
+def look_behind(seat: Seat) -> None:
+    seat.own("Ana").first.focus()
+    seat.own("Ana").first.press("Enter")
+    expect(seat.page.locator(".waterfall")).to_be_visible(timeout=ANSWERED_WITHIN_MS)
+
+
+def look_at_the_wire(seat: Seat) -> None:
+    look_behind(seat)
+    seat.page.get_by_role("tab", name="Wire").click()
+    seat.page.locator(".call summary").first.click()
+
+
+def turn_knobs(seat: Seat) -> None:
+    seat.stop("Knobs").click()
+    seat.page.locator("[data-knob='llm_slow']").click()
+    seat.page.locator("[data-knob='send_twice']").click()
+    expect(seat.page.locator(".fault")).to_be_visible()
+
+
+def visit_the_lab(seat: Seat) -> None:
+    seat.stop("Routing lab").click()
+    seat.page.get_by_role("button", name="Try some examples").click()
+    expect(seat.page.locator(".result")).not_to_have_count(0, timeout=ANSWERED_WITHIN_MS)
+
+
+def open_a_menu(seat: Seat) -> None:
+    seat.phone("Ana").get_by_role("button", name="Emoji").click()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser: Browser, system: System, scheme: str):
+    rest(system)
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900},
+        base_url=system.stack.phone.url,
+        color_scheme=scheme,  # pyright: ignore[reportArgumentType]
+        reduced_motion="reduce",
+    )
+    context.set_default_timeout(WITHIN_MS)
+    seat = Seat(context.new_page())
+    seat.open()
+    seat.write("Ana", "Who knows about *music*?")
+    expect(seat.replies("Ana").last).to_be_visible(timeout=ANSWERED_WITHIN_MS)
+    states: tuple[Callable[[Seat], None], ...] = (
+        lambda _: None,
+        open_a_menu,
+        look_behind,
+        look_at_the_wire,
+        turn_knobs,
+        visit_the_lab,
+    )
+    found: list[str] = []
+    for state in states:
+        state(seat)
+        found += serious(seat.page)
+        seat.page.keyboard.press("Escape")
+    seat.page.set_viewport_size({"width": 390, "height": 844})
+    found += serious(seat.page)
+    context.close()
+    assert found == []
+
+
+def serious(page: Page) -> list[str]:
+    report = cast("dict[str, Any]", Axe().run(page).response)  # pyright: ignore[reportUnknownMemberType]
+    violations = cast("list[dict[str, Any]]", report["violations"])
+    return [
+        f"{violation['id']}: {node['target']} {node['failureSummary']}"
+        for violation in violations
+        if violation["impact"] in SERIOUS
+        for node in violation["nodes"]
+    ]
