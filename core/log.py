@@ -3,6 +3,9 @@
 Two belts. Exceptions are told by type and place, never by their message or values: psycopg's DETAIL, pydantic's input
 and Twilio's sentences hold what people wrote and where they write from. And whatever looks like an address in any
 string is masked.
+
+Where the stream is systemd's journal each line begins with its priority, which the journal takes off: `journalctl -p`
+then finds errors, and the message is the JSON alone.
 """
 
 import logging
@@ -31,6 +34,13 @@ _ADDRESS: Final = re.compile(
 )
 _MASK: Final = "[address]"
 _UNMASKED: Final = frozenset({"timestamp", "level", "logger", "process"})
+_PRIORITIES: Final = (
+    (logging.CRITICAL, "<2>"),
+    (logging.ERROR, "<3>"),
+    (logging.WARNING, "<4>"),
+    (logging.INFO, "<6>"),
+)
+"""From this level on. Source: sd-daemon(3)."""
 
 _Event = MutableMapping[str, Any]
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -67,7 +77,7 @@ def setup(process: str, level: str = "info", *, stream: TextIO | None = None) ->
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream or sys.stdout)
-    handler.setFormatter(formatter)
+    handler.setFormatter(_Prioritised(formatter) if _is_journal(handler.stream) else formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -98,6 +108,30 @@ def _hook_uncaught() -> None:
     sys.excepthook = main_thread
     threading.excepthook = other_thread
     sys.unraisablehook = unraisable
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether it is the socket that systemd names: a stream that was redirected is not."""
+    named = os.environ.get("JOURNAL_STREAM")
+    if not named:
+        return False
+    try:
+        found = os.fstat(stream.fileno())
+    except OSError:  # a stream that is no file
+        return False
+    return named == f"{found.st_dev}:{found.st_ino}"
+
+
+class _Prioritised(logging.Formatter):
+    """A line as the journal wants it."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next((prefix for level, prefix in _PRIORITIES if record.levelno >= level), "<7>")
+        return priority + self._inner.format(record)
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):

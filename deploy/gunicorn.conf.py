@@ -49,7 +49,7 @@ keepalive = 65  # longer than the proxies in front, so that they close first
 limit_request_line = 8190  # Twilio signs the whole query
 limit_request_fields = 100
 limit_request_field_size = 8190
-accesslog = None
+accesslog = "-" if os.environ.get("ACCESS_LOG", "").strip() == "1" else None
 errorlog = "-"
 logger_class = JsonLogger
 control_socket_disable = True

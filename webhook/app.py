@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -11,6 +10,7 @@ import structlog
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from core import __version__
 from core.build import webhook_parts
 from core.config import TwilioSettings, WebSettings
 from core.errors import Transient
@@ -46,8 +46,6 @@ def from_environment() -> Flask:
 
 
 def _add_health(app: Flask, door: Door) -> None:
-    release = version("sisters")
-
     @app.get("/healthz")
     def healthz() -> Response:
         return jsonify(alive=True)
@@ -56,7 +54,7 @@ def _add_health(app: Flask, door: Door) -> None:
     def readyz() -> tuple[Response, int]:
         """Asks Redis only: with Postgres away messages still wait safely in their inboxes."""
         ready = door.ready()
-        return jsonify(ready=ready, version=release, redis=ready), 200 if ready else 503
+        return jsonify(ready=ready, version=__version__, redis=ready), 200 if ready else 503
 
 
 def _add_errors(app: Flask) -> None:

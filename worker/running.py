@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from prometheus_client import REGISTRY
 
+from core import __version__
 from core.build_worker import WorkerParts, worker_parts
 from core.config import WorkerSettings
 from core.errors import Transient
@@ -64,7 +65,7 @@ def start() -> None:
     )
     _running = Running(parts=parts, pool=pool, keeper=keeper)
     keeper.start()
-    _log.info("worker_started", worker=str(parts.worker_id), turns_at_once=parts.concurrency)
+    _log.info("worker_started", worker=str(parts.worker_id), version=__version__, turns_at_once=parts.concurrency)
     if parts.settings.metrics_port is not None:
         REGISTRY.register(parts.levels)
         IN_FLIGHT.set_function(pool.in_flight)

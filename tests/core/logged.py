@@ -20,14 +20,13 @@ class Lines(io.StringIO):
 
 
 @contextmanager
-def logged(process: str = "test", level: str = "info") -> Generator[Lines]:
+def restored() -> Generator[None]:
+    """Puts back what `log.setup` changes."""
     root = logging.getLogger()
     handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in (*log.QUIET, "")}
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
-    stream = Lines()
     try:
-        log.setup(process, level, stream=stream)
-        yield stream
+        yield
     finally:
         root.handlers[:] = handlers
         for name, was in levels.items():
@@ -36,3 +35,11 @@ def logged(process: str = "test", level: str = "info") -> Generator[Lines]:
         logging.captureWarnings(capture=False)
         logging.raiseExceptions = True
         structlog.reset_defaults()
+
+
+@contextmanager
+def logged(process: str = "test", level: str = "info") -> Generator[Lines]:
+    with restored():
+        stream = Lines()
+        log.setup(process, level, stream=stream)
+        yield stream

@@ -1,5 +1,7 @@
+import json
 import logging
 import os
+import socket
 import sys
 import threading
 import warnings
@@ -11,7 +13,7 @@ import structlog
 from celery import Celery
 
 from core import log
-from tests.core.logged import Lines, logged
+from tests.core.logged import Lines, logged, restored
 from tests.fakes import Bot
 
 NUMBER = "whatsapp:+4915112345678"
@@ -170,3 +172,21 @@ def test_the_words_that_decided_who_answers_stand_in_no_line(bot: Bot):
     assert any(each["term"] == "guitar" for each in turn["decision"]["evidence"])
     assert "sent" in [line["event"] for line in lines.told()]
     assert "guitar" not in lines.getvalue()
+
+
+def test_the_journal_gets_a_priority_before_each_line_and_nobody_else(monkeypatch: pytest.MonkeyPatch):
+    theirs, ours = socket.socketpair()
+    with theirs, ours, ours.makefile("w", encoding="utf-8") as stream, theirs.makefile(encoding="utf-8") as read:
+        found = os.fstat(ours.fileno())
+        for journal, prefixes in ((f"{found.st_dev}:{found.st_ino}", ["<3>", "<4>", "<6>"]), ("1:1", ["", "", ""])):
+            monkeypatch.setenv("JOURNAL_STREAM", journal)
+            with restored():
+                log.setup("test", stream=stream)
+                logging.getLogger("theirs").error("a")
+                logging.getLogger("theirs").warning("b")
+                structlog.get_logger("ours").info("c")
+            lines = [read.readline() for _ in prefixes]
+            assert [line.partition("{")[0] for line in lines] == prefixes
+            assert [json.loads(line.removeprefix(p))["event"] for line, p in zip(lines, prefixes, strict=True)] == [
+                "a", "b", "c",
+            ]  # fmt: skip

@@ -192,8 +192,20 @@ def test_its_log_is_json_without_texts_and_addresses(served: Served):
     lines = [json.loads(line) for line in told.splitlines()]
     assert lines
     assert {line["process"] for line in lines} == {"webhook"}
+    assert "access" not in {line["logger"] for line in lines}
     for secret in ("4915112345678", PERSON, "secret", "100%", "13491208655302741918"):
         assert secret not in told
+
+
+def test_an_access_log_is_json_and_only_where_asked_for(redis_url: str, tmp_path: Path):
+    with serving(redis_url, tmp_path, ACCESS_LOG="1") as served:
+        served.request("POST", "/whatsapp?From=%2B4915112345678", b"Body=secret", {"Content-Type": FORM})
+        served.request("GET", f"/{PERSON}?x=1")
+    lines = [line for line in map(json.loads, served.log.read_text().splitlines()) if line["logger"] == "access"]
+    assert {(line["method"], line["path"], line["status"]) for line in lines} == {
+        ("GET", "/healthz", 200), ("POST", "/whatsapp", 403), ("GET", "/[address]", 404),
+    }  # fmt: skip
+    assert all(line["ms"] >= 0 for line in lines)
 
 
 def test_several_processes_count_together(redis_url: str, tmp_path: Path):
