@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench chaos eval chaos-broken compose-test screenshots
+.PHONY: help install demo test check bench chaos eval chaos-broken compose-test screenshots live
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ install: $(INSTALLED) ## .venv from the lock file
 
 demo: $(INSTALLED) ## everything on this machine, simulated; ARGS=--once ends by itself
 	@$(RUN) deploy.local.demo $(ARGS)
+
+live: $(INSTALLED) ## a real number through ngrok, from .env; ARGS=--yes sets Twilio's addresses without asking
+	@$(RUN) deploy.live $(ARGS)
 
 test: $(INSTALLED) ## the tests, with their own Postgres and Redis; ARGS="-k word"
 	@$(RUN) pytest $(ARGS)
