@@ -68,6 +68,7 @@ def worker(concurrency: int) -> None:
     """Answer messages (Celery, a thread pool)."""
     from core.build_worker import check_worker
 
+    log.setup("worker")  # the check may learn the cast, and says so
     check_worker(os.environ)
     environment = dict(os.environ) | {"SISTERS_CONCURRENCY": str(concurrency), "SISTERS_PROCESS": "worker"}
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]

@@ -148,6 +148,7 @@ def test_another_account_is_refused_and_an_absent_one_is_not_another(twilio: Twi
         message_form(ExternalUserId="x" * 18_000),
         message_form(To=None),
         message_form(To="whatsapp:+15550001111"),
+        message_form(From=NUMBER),
         message_form(To=NUMBER.removeprefix("whatsapp:")),
         {"AccountSid": ACCOUNT},
     ],

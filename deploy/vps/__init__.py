@@ -1,0 +1,1 @@
+"""What brings a release to a server of its own, and proves it there."""

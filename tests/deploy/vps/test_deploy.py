@@ -1,0 +1,320 @@
+"""deploy.sh against a machine with real systemd and real sshd: what serves goes on serving, whatever happens."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.child import free_port
+from deploy.local.loopback import call, reachable
+from deploy.local.phone import Phone
+from deploy.local.postgres import Postgres
+from deploy.local.processes import Processes
+from deploy.local.redis import Redis
+from deploy.local.stack import ROOT, SIMULATED_TWILIO
+from tests.deploy.vps.load import Load
+from tests.deploy.vps.machine import Machine
+
+pytestmark = [pytest.mark.debian("systemd-analyze", "sshd", "rsync", "ssh"), pytest.mark.timeout(900)]
+SENT = ("core", "webhook", "worker", "deploy", "prompts", "pyproject.toml", "uv.lock", "README.md", "LICENSE")
+PATIENCE_S = 400
+STORE = ROOT / ".cache/vps-test"
+KEPT = ("/opt/sisters/cache", "/opt/sisters/uv-0.13.9")
+"""Fetched once: uv itself, and the packages."""
+LEARNT = STORE / "likeness.model"
+"""Learnt once for the same cast."""
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """One run of deploy.sh."""
+
+    process: subprocess.Popen[bytes]
+    said: Path
+
+    def wait_for(self, words: str) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while words not in self.said.read_text():
+            assert self.process.poll() is None, self.said.read_text()
+            assert time.monotonic() < end, self.said.read_text()
+            time.sleep(0.02)
+
+    def ended(self, code: int) -> str:
+        try:
+            assert self.process.wait(PATIENCE_S) == code, self.said.read_text()
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            raise AssertionError(self.said.read_text()) from None
+        return self.said.read_text()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A checkout, the machine it is deployed to, and what the machine's bot talks to."""
+
+    machine: Machine
+    checkout: Path
+    phone: Phone
+    port: int
+    environ: dict[str, str]
+
+    def start(self, *arguments: str) -> "Running":
+        command = [str(self.checkout / "deploy/vps/deploy.sh"), "--ssh-config", str(self.machine.ssh_config)]
+        said = self.checkout.parent / f"deploy-{next(_numbers)}.log"
+        with said.open("wb") as log:
+            process = subprocess.Popen(
+                [*command, *arguments, "bot"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        return Running(process=process, said=said)
+
+    def deploy(self, *arguments: str, code: int = 0) -> str:
+        """Runs deploy.sh to its end; returns what it said."""
+        return self.start(*arguments).ended(code)
+
+    def serving(self) -> str:
+        """The release that answers."""
+        return call("GET", f"http://127.0.0.1:{self.port}/readyz")["version"].partition("+")[2]
+
+    def load(self) -> Load:
+        return Load(
+            address=f"127.0.0.1:{self.port}",
+            public_url=f"http://127.0.0.1:{self.port}",
+            token=SIMULATED_TWILIO["TWILIO_AUTH_TOKEN"],
+            account=SIMULATED_TWILIO["TWILIO_ACCOUNT_SID"],
+            number=SIMULATED_TWILIO["TWILIO_WHATSAPP_NUMBER"],
+        )
+
+    def audit(self) -> dict[str, Any]:
+        """`sisters audit`, against this checkout's own database."""
+        command = [str(Path(sys.executable).with_name("sisters")), "audit"]
+        done = subprocess.run(
+            command, cwd=ROOT, env=os.environ | self.environ, capture_output=True, timeout=60, check=False
+        )
+        return json.loads(done.stdout)
+
+    def wait_until(self, done: Callable[[], bool], *, within_s: float = 30) -> None:
+        end = time.monotonic() + within_s
+        while not done():
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+    def answers(self, person: str) -> bool:
+        """A message is answered all the way."""
+        self.phone.write(person, "Who knows about music?")
+        end = time.monotonic() + 30
+        while not self.phone.replies(person):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def all_is_well_on(self, release: str, person: str) -> None:
+        status = self.deploy("--status")
+        assert f"current   {release}\n" in status
+        assert self.serving() == release
+        assert self.answers(person), self.machine.run("journalctl --no-pager -n 60 _UID=$(id -u sisters)")
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    directory = tmp_path_factory.mktemp("vps")
+    checkout = directory / "checkout"
+    ignored = shutil.ignore_patterns("__pycache__", ".env")
+    for name in SENT:
+        copy = shutil.copy if (ROOT / name).is_file() else lambda a, b: shutil.copytree(a, b, ignore=ignored)
+        checkout.mkdir(exist_ok=True)
+        copy(ROOT / name, checkout / name)
+    (checkout / "tests").mkdir()
+    (checkout / "prompts/kasho_system_prompt.txt").write_text("You are Kasho, and this is private.\n")
+    STORE.mkdir(parents=True, exist_ok=True)
+    if LEARNT.exists():
+        shutil.copy(LEARNT, checkout / "prompts")
+    with ExitStack() as parts:
+        postgres = parts.enter_context(Postgres(durable=False, log=directory / "postgres.log"))
+        redis = parts.enter_context(Redis(log=directory / "redis.log"))
+        port, simulator_port = free_port(), free_port()
+        simulator = f"http://127.0.0.1:{simulator_port}"
+        environ = {
+            **SIMULATED_TWILIO,
+            "PUBLIC_URL": f"http://127.0.0.1:{port}", "TWILIO_BASE_URL": simulator,
+            "OPENAI_BASE_URL": f"{simulator}/v1", "OPENAI_API_KEY": "simulated",
+            "LLM_PROVIDERS": json.dumps([{"name": "a", "base_url": f"{simulator}/v1", "model": "m", "api_key": "k"}]),
+            "DATABASE_URL": postgres.url, "REDIS_URL": redis.url,
+            "PORT": str(port), "TRIAL_PORT": str(free_port()),
+            "LLM_TIMEOUT_S": "5", "PERSON_MESSAGES_PER_MINUTE": "0",
+        }  # fmt: skip
+        (checkout / ".env").write_text("".join(f"{name}={value}\n" for name, value in environ.items()))
+        processes = parts.enter_context(Processes(directory=ROOT, logs=directory / "logs"))
+        settings = os.environ | environ | {
+            "SIMULATOR_HOST": "127.0.0.1", "SIMULATOR_PORT": str(simulator_port), "SIMULATOR_LLM_LATENCY_MS": "100",
+        }  # fmt: skip
+        processes.start("simulator", [sys.executable, "-m", "deploy.simulator"], settings)
+        processes.wait_for("simulator", f"{simulator}/healthz")
+        machine = parts.enter_context(Machine(directory / "machine"))
+        machine.take(KEPT, STORE)
+        parts.callback(machine.keep, KEPT, STORE)
+        it = Deployment(machine=machine, checkout=checkout, phone=Phone(simulator), port=port, environ=environ)
+        it.deploy("--setup", "--workers", "2")
+        shutil.copy(machine.path("/opt/sisters/releases") / it.serving() / "prompts/likeness.model", LEARNT)
+        (checkout / ".env").unlink()  # from now on the host's own stays
+        (checkout / "prompts/kasho_system_prompt.txt").unlink()
+        yield it
+
+
+def test_the_first_deploy_sets_the_machine_up_and_serves(deployment: Deployment):
+    machine, release = deployment.machine, deployment.serving()
+    deployment.all_is_well_on(release, "+15550400001")
+    owners = machine.run("ps -o user= -p $(pgrep -d, -f 'sisters|gunicorn|celery' -u sisters) | sort -u")
+    assert owners.split() == ["sisters"]
+    assert machine.run("pgrep -c -u root -f 'releases/.*/bin/python'", check=False).strip() == "0"
+    assert machine.run("stat -c '%a %U' /opt/sisters/current/env").strip() == "600 root"
+    assert machine.run("runuser -u sisters -- cat /opt/sisters/current/env", check=False).endswith("denied\n")
+    sent = machine.run("ls -A /opt/sisters/current/").split()
+    assert not {".git", ".env", "tests"} & set(sent)
+    assert machine.run("systemctl show -P TimeoutStopUSec sisters-worker@1").strip() == "15s"  # LLM_TIMEOUT_S is 5
+
+
+def test_the_journal_holds_json_with_priorities_and_access_apart(deployment: Deployment):
+    with socket.create_connection(("127.0.0.1", deployment.port), 5) as wire:
+        wire.sendall(b"POST /whatsapp HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        wire.recv(100)
+    journal = "journalctl --no-pager -o json"
+    webhook = [json.loads(line) for line in deployment.machine.run(f"{journal} -t sisters-webhook").splitlines()]
+    lines = [json.loads(entry["MESSAGE"]) | {"priority": entry["PRIORITY"]} for entry in webhook]
+    assert {("access", "6")} == {(line["logger"], line["priority"]) for line in lines if line["event"] == "request"}
+    warned = deployment.machine.run(f"{journal} -t sisters-webhook -p warning").splitlines()
+    assert {json.loads(json.loads(line)["MESSAGE"])["level"] for line in warned} == {"warning"}
+    workers = deployment.machine.run(f"{journal} -u 'sisters-worker@*' _UID=$(id -u sisters)").splitlines()
+    assert {json.loads(json.loads(line)["MESSAGE"])["process"] for line in workers} == {"worker"}
+
+
+def test_a_switch_under_load_refuses_nobody_and_loses_no_turn(deployment: Deployment):
+    before = deployment.serving()
+    with deployment.load() as load:
+        deployment.wait_until(lambda: load.outcomes.total() > 200)
+        said = deployment.deploy()
+        deployment.wait_until(lambda: load.outcomes.total() > 1000)
+    assert set(load.outcomes) == {"HTTP/1.1 200 OK"}, load.outcomes
+    assert load.outcomes.total() / load.lasted_s > 80, "too slow to show anything"
+    after = deployment.serving()
+    assert after > before
+    assert f"-- {after} serves on bot" in said
+    deployment.all_is_well_on(after, "+15550400002")
+    assert "this is private" in deployment.machine.run("cat /opt/sisters/current/prompts/kasho_system_prompt.txt")
+    deployment.wait_until(lambda: deployment.audit()["open"] == 0, within_s=60)
+    audit = deployment.audit()
+    assert (audit["stuck"], audit["out_of_order"], audit["failed"]) == ([], [], 0)
+    assert audit["answered"] + audit["merged"] == load.outcomes.total() + 2  # and those of all_is_well_on
+
+
+def test_a_dry_run_and_a_status_change_nothing(deployment: Deployment):
+    (deployment.checkout / "core/added.py").write_text("")
+    before = deployment.machine.snapshot()
+    said = deployment.deploy("--dry-run")
+    deployment.deploy("--status")
+    assert deployment.machine.snapshot() == before
+    (deployment.checkout / "core/added.py").unlink()
+    assert "core/added.py" in said
+    assert "__pycache__" not in said
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [("webhook/twilio.py", "did not pass its trial"), ("worker/tasks.py", "was not proven")],
+)
+def test_a_release_that_does_not_work_ends_on_the_one_before(deployment: Deployment, broken: str, expected: str):
+    before, file = deployment.serving(), deployment.checkout / broken
+    good = file.read_text()
+    file.write_text(f"raise SystemExit(1)\n{good}")
+    said = deployment.deploy(code=1)
+    file.write_text(good)
+    assert expected in said
+    assert "what served before serves" in said
+    deployment.all_is_well_on(before, f"+155504001{len(broken)}")
+
+
+@pytest.mark.parametrize(
+    ("killed", "moment"),
+    [
+        ("deploy.sh", "-- packages"),
+        ("deploy.sh", "-- sisters-webhook"),
+        ("its half on the host", "-- trying"),
+        ("its half on the host", "-- sisters-worker@2"),
+    ],
+)
+def test_a_deploy_that_is_killed_ends_on_the_one_before(deployment: Deployment, killed: str, moment: str):
+    before = deployment.serving()
+    running = deployment.start()
+    running.wait_for(moment)
+    if killed == "deploy.sh":
+        running.process.kill()
+        running.process.wait()
+    else:
+        deployment.machine.run("kill -9 $(cat /opt/sisters/session.pid)")
+        assert "what served before serves" in running.ended(1)
+    deployment.machine.run("flock /opt/sisters/lock true")  # until whoever tidies up is done
+    deployment.all_is_well_on(before, f"+155504002{len(moment)}{len(killed)}")
+
+
+def test_two_at_once_are_one(deployment: Deployment):
+    running = deployment.start()
+    running.wait_for("-- packages")
+    assert "another deploy is at work" in deployment.deploy(code=1)
+    assert "serves on bot" in running.ended(0)
+
+
+def test_a_rollback_goes_to_the_release_before_and_only_proven_ones_stay(deployment: Deployment):
+    now = deployment.serving()
+    kept = [line.split()[1] for line in deployment.deploy("--status").splitlines() if line.startswith("kept")]
+    assert f"-- {kept[0]} serves" in deployment.deploy("--rollback", "--keep", "2")
+    deployment.all_is_well_on(kept[0], "+15550400003")
+    assert deployment.machine.run("ls /opt/sisters/releases").split() == sorted([now, kept[0]])
+    assert "is not on this host" in deployment.deploy("--rollback", "20200101-000000", code=1)
+
+
+def test_old_code_that_runs_on_is_told(deployment: Deployment):
+    machine, release = deployment.machine, deployment.serving()
+    other = next(line.split()[1] for line in deployment.deploy("--status").splitlines() if line.startswith("kept"))
+    machine.run(f"ln -sfn releases/{other} /opt/sisters/current")
+    assert deployment.deploy("--status", code=1).count("OLD CODE") == 4
+    machine.run(f"ln -sfn releases/{release} /opt/sisters/current; systemctl stop sisters-beat")
+    assert "NOT RUNNING" in deployment.deploy("--status", code=1)
+    machine.run("systemctl start sisters-beat")
+
+
+def test_after_a_power_cut_in_a_switch_it_boots_into_the_release_before(deployment: Deployment):
+    before = deployment.serving()
+    running = deployment.start()
+    running.wait_for("-- switching")
+    deployment.machine.cut_power()
+    running.ended(1)
+    assert deployment.machine.path("/opt/sisters/switching").read_text().strip() == before
+    deployment.machine.boot()
+    deployment.wait_until(lambda: reachable(f"http://127.0.0.1:{deployment.port}/readyz"))
+    deployment.all_is_well_on(before, "+15550400004")
+
+
+def test_a_process_that_is_killed_is_back_within_seconds(deployment: Deployment):
+    for unit in ("sisters-webhook", "sisters-worker@1", "sisters-beat"):
+        pid = deployment.machine.run(f"systemctl show -P MainPID {unit}").strip()
+        deployment.machine.run(f"kill -9 {pid}")
+        deployment.wait_until(
+            lambda unit=unit, pid=pid: (
+                deployment.machine.run(f"systemctl show -P MainPID {unit}").strip() not in ("0", pid)
+            )
+        )
+    assert deployment.answers("+15550400005")
