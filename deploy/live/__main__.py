@@ -68,7 +68,7 @@ def _run(settings: dict[str, str], twilio: TwilioSettings, *, agreed: bool) -> N
         with terminal.step("webhook, worker, beat"):
             _start(processes, environ, port)
         terminal.title(f"{twilio.number.removeprefix('whatsapp:')} is answered here, through {public_url}")
-        _tell_twilio(twilio, addresses(public_url), agreed=agreed)
+        tell_twilio(twilio, addresses(public_url), agreed=agreed)
         terminal.say(f"  Logs       {LOGS}\n  End        Ctrl-C\n")
         while True:
             for name, code in processes.revive():
@@ -92,7 +92,7 @@ def _start(processes: Processes, environ: Mapping[str, str], port: int) -> None:
     processes.wait_for("webhook", f"http://127.0.0.1:{port}/readyz")
 
 
-def _tell_twilio(twilio: TwilioSettings, to: Addresses, *, agreed: bool) -> None:
+def tell_twilio(twilio: TwilioSettings, to: Addresses, *, agreed: bool) -> None:
     """Sets the sender's addresses after a yes, else says what to paste where."""
     paste = f"  Message    {to.message}\n  Status     {to.status}\n"
     if twilio.number == SANDBOX_NUMBER:

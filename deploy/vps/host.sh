@@ -208,6 +208,7 @@ settle() { # ends a switch that was not proven; does nothing otherwise
 
 guard() { # PID: waits for the end of the session, however it ends, then settles; holds the lock on meanwhile
     trap '' HUP INT PIPE
+    set +e # one step that fails must not keep the others from being taken
     tail --pid="$1" -f /dev/null
     settle
 }
@@ -217,8 +218,8 @@ guard() { # PID: waits for the end of the session, however it ends, then settles
 switch_to() { # ID FORWARD WORKERS
     local id=$1 forward=$2 workers=$3 number
     step "trying $id on a port of its own"
-    (umask 022 && linked current >"$BASE/.switching" && mv "$BASE/.switching" "$BASE/switching")
-    setsid bash "$0" guard "$$" </dev/null >/dev/null &
+    guard "$$" </dev/null >/dev/null & # first: from the next line on there is something to go back from
+    linked current >"$BASE/.switching" && mv "$BASE/.switching" "$BASE/switching"
     link_to next "$id"
     install_units "$id"
     if ! systemctl start sisters-trial.service || ! proven sisters-trial.service; then
@@ -252,7 +253,7 @@ session() { # ID KEEP WORKERS FORWARD
     echo "$$" >"$BASE/session.pid"
     settle
     old=$(linked current)
-    if [ "$workers" -gt 0 ]; then set_up >&2; fi
+    if [ "$workers" -gt 0 ]; then set_up >&2 </dev/null; fi
     [ -n "$old" ] || [ "$workers" -gt 0 ] || fail "nothing is set up on this host: deploy.sh --setup"
     if [ "$forward" = yes ]; then
         mkdir -p "$BASE/releases/$id/prompts"
@@ -264,7 +265,7 @@ session() { # ID KEEP WORKERS FORWARD
         hear sent 3600
         [ -s "$BASE/releases/$id/env" ] || fail "no environment: send a .env with the first deploy (--env FILE)"
         step "packages from the lock"
-        build "$id" >&2
+        build "$id" >&2 </dev/null
     else
         id=$(previous_release "$id" "$old")
         answer "back $id"
@@ -287,7 +288,7 @@ previous_release() { # ID or nothing, CURRENT: the one asked for, else the newes
 
 set_up() {
     local program
-    for program in python3 rsync systemctl flock setsid; do
+    for program in python3 rsync systemctl flock; do
         command -v "$program" >/dev/null || fail "$program is missing; Debian: apt-get install python3-venv rsync"
     done
     python3 -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
@@ -336,7 +337,6 @@ main() {
     local command=${1:-}
     case $command in
     session) session "$2" "$3" "$4" "$5" ;;
-    guard) guard "$2" ;;
     settle)
         exec 9>>"$BASE/lock"
         flock 9

@@ -25,7 +25,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, *_: object) -> None: ...
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
 
 
 HTTPServer(("127.0.0.1", urlsplit(os.environ["NGROK_API_URL"]).port or 4040), Handler).serve_forever()

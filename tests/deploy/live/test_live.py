@@ -46,7 +46,7 @@ def test_both_addresses_carry_twilios_retries():
 
 
 def test_with_a_yes_the_senders_addresses_are_set_and_nothing_else(twilio: Senders, capsys: pytest.CaptureFixture[str]):
-    live._tell_twilio(settings(twilio), TO, agreed=True)
+    live.tell_twilio(settings(twilio), TO, agreed=True)
     [(path, body)] = twilio.updates
     assert path == f"{LIST}/{SID}"
     assert body == {
@@ -65,7 +65,7 @@ def test_without_a_yes_nothing_is_set(
     twilio: Senders, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: PTH123, SIM115
-    live._tell_twilio(settings(twilio), TO, agreed=False)
+    live.tell_twilio(settings(twilio), TO, agreed=False)
     sys.stdin.close()
     assert twilio.updates == []
     assert "nothing was changed" in capsys.readouterr().out
@@ -73,7 +73,7 @@ def test_without_a_yes_nothing_is_set(
 
 def test_what_is_set_already_is_left_alone(twilio: Senders):
     twilio.senders[1] = sender(NUMBER, callback_url=TO.message, status_callback_url=TO.status)
-    live._tell_twilio(settings(twilio), TO, agreed=True)
+    live.tell_twilio(settings(twilio), TO, agreed=True)
     assert twilio.updates == []
 
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_set_is_told_to_be_pasted(twilio: Senders, capsys: pytest
         twilio.fails_with = 401
     if case == "away":
         ours = ours.model_copy(update={"base_url": f"http://127.0.0.1:{free_port()}"})
-    live._tell_twilio(ours, TO, agreed=True)
+    live.tell_twilio(ours, TO, agreed=True)
     said = capsys.readouterr().out
     assert twilio.updates == []
     assert TO.message in said
