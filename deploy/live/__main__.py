@@ -16,10 +16,10 @@ from typing import Final
 
 from core.config import SANDBOX_NUMBER, TwilioSettings
 from core.errors import ConfigurationError, Permanent
+from deploy import terminal
 from deploy.live.ngrok import open_tunnel
 from deploy.live.sender import Addresses, Sender, addresses
 from deploy.live.settings import twilio_of, with_dotenv
-from deploy.local import terminal
 from deploy.local.child import StartFailed, free_port, is_free
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Processes
