@@ -14,7 +14,7 @@ import structlog
 
 from core import metrics
 from core.config import TurnSettings
-from core.delivery import RANKS, Remedy, pause, remedy
+from core.delivery import Remedy, pause, remedy
 from core.doubts import Doubts
 from core.errors import Ambiguous, OutsideError, Permanent, Transient
 from core.ports import Channel, Inboxes, Outgoing
@@ -112,7 +112,6 @@ class Outbox:
                     "claim_delivery",
                     conversation_id=conversation_id,
                     worker_id=self._worker_id,
-                    sent_rank=RANKS["sent"],
                     pause=PAUSE,
                 )
                 if claim is not None and not self._takes_place(transaction, claim):
@@ -204,7 +203,7 @@ class Outbox:
     def due(self, limit: int) -> Sequence[int]:
         """Returns conversations whose next delivery may go now. Raises: Transient."""
         with self._store.alone() as statement:
-            return statement.values("due_conversations", sent_rank=RANKS["sent"], pause=PAUSE, limit=limit)
+            return statement.values("due_conversations", pause=PAUSE, limit=limit)
 
     def find_out(self, limit: int) -> int:
         """Looks up doubtful deliveries whose time has come; returns how many are looked at. Raises: Transient."""

@@ -1,5 +1,6 @@
 -- name: claim_delivery
--- Takes the next delivery of one conversation, if its turn in the sequence has come.
+-- Takes the next delivery of one conversation, if its turn in the sequence has come. 3 is the rank of "sent"; a literal,
+-- here and below, so that the index of these few rows is used.
 UPDATE deliveries d
 SET state = 'sending', attempts = attempts + 1, worker_id = %(worker_id)s, claimed_at = now()
 WHERE d.id = (
@@ -13,7 +14,7 @@ WHERE d.id = (
   AND NOT EXISTS (
     SELECT FROM deliveries p
     WHERE p.conversation_id = d.conversation_id AND p.id < d.id AND p.state = 'accepted'
-      AND p.status_rank < %(sent_rank)s AND p.accepted_at > now() - %(pause)s::interval)
+      AND p.status_rank < 3 AND p.accepted_at > now() - %(pause)s::interval)
 RETURNING d.id AS delivery_id, d.conversation_id, d.attempts AS fence, d.channel, d.sender, d.recipient, d.body,
           d.failures, now() - d.created_at AS age, d.slot_at;
 
@@ -30,7 +31,7 @@ WHERE d.state = 'waiting' AND d.next_attempt_at <= now()
   AND NOT EXISTS (
     SELECT FROM deliveries p
     WHERE p.conversation_id = d.conversation_id AND p.id < d.id AND p.state = 'accepted'
-      AND p.status_rank < %(sent_rank)s AND p.accepted_at > now() - %(pause)s::interval)
+      AND p.status_rank < 3 AND p.accepted_at > now() - %(pause)s::interval)
 ORDER BY d.next_attempt_at
 LIMIT %(limit)s;
 

@@ -26,9 +26,9 @@ RARE = {
 PEOPLE, TURNS = 4000, 3
 LONG = 5000
 ROUNDS = 6
+"""Turns of one conversation beside the others."""
 ROWS_AT_MOST = 300
 """Of one table, read for one turn; the long conversation has 83 turns a day, read for two limits."""
-"""Turns of one conversation beside the others."""
 PERSON = "whatsapp:+1556000000007"
 NOW = datetime.now(UTC)
 VALUES: Mapping[str, Any] = {
@@ -45,7 +45,7 @@ VALUES: Mapping[str, Any] = {
     "pid": 1, "profile_name": "", "provider": None, "provider_id": "SMx", "provider_ids": ["SMx"],
     "quoted_ids": [None], "rank": 3, "reason": "", "received_at": NOW, "received_ats": [NOW], "recipient": "x",
     "replies": [1], "read_until": NOW, "route_state": None, "running": [7], "seen": ["sent"], "sender": PERSON,
-    "sent_rank": 3, "silence": timedelta(seconds=8), "since": NOW, "slot_at": NOW, "soon": timedelta(seconds=1),
+    "silence": timedelta(seconds=8), "since": NOW, "slot_at": NOW, "soon": timedelta(seconds=1),
     "source": "x", "state": "accepted", "status": "sent", "text": "", "texts": ["text"], "tokens_in": 1,
     "tokens_out": 1, "tokens_per_day": 9, "too_late": False, "turn_id": 7, "turns_per_day": 9, "value": PERSON,
     "values": [PERSON], "version": "", "wait": timedelta(seconds=1), "welcomed": False, "worker_id": uuid4(),
