@@ -7,7 +7,7 @@ import pytest
 from tests.bench.__main__ import PARTS, main
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", PARTS)
 def test_the_benchmark_runs(part: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = os.sched_getaffinity(0)
