@@ -22,6 +22,7 @@ _SAMPLING: Final = ("temperature", "top_p", "logprobs")
 _TOKENS_PER_MESSAGE: Final = 4
 
 _SOMEBODY_ELSE: Final = re.compile(r"\[[^\]\n]{1,80} answered: ")
+_QUOTATION: Final = re.compile(r"\A\[in reply to: .*?\]\n", re.DOTALL)
 
 
 class Part(BaseModel):
@@ -154,13 +155,13 @@ def _last_words(messages: list[Entry]) -> list[str]:
     """Returns the user's texts at the end of the conversation, oldest first.
 
     A note such as "[Ana, one of your sisters, answered: ...]" tells what somebody else said: it ends them, as an answer
-    of one's own does.
+    of one's own does. What a message replies to is quoted before it, and is not the user's own either.
     """
     found: list[str] = []
     for message in reversed(messages):
         if message.role != "user" or _SOMEBODY_ELSE.match(message.plain()):
             break
-        found.append(message.plain())
+        found.append(_QUOTATION.sub("", message.plain(), count=1))
     return found[::-1]
 
 

@@ -63,6 +63,12 @@ def test_what_somebody_else_said_is_not_taken_for_the_users_words(world: World):
     assert "a book" not in text
 
 
+def test_what_a_message_replies_to_is_not_taken_for_the_users_words(world: World):
+    text = said(chat(world, '[in reply to: "*Yuri*: a book [or two]"]\nwhich one?'))
+    assert "You wrote “which one?”." in text
+    assert "a book" not in text
+
+
 def test_a_token_limit_cuts_the_answer_and_says_so(world: World):
     answer = chat(world, "hello", max_completion_tokens=5)
     assert answer.choices[0].finish_reason == "length"
