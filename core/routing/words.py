@@ -46,7 +46,7 @@ class Words:
 
     def opinion(self, folded: str, *, favoured: tuple[str, ...]) -> Opinion | None:
         """Returns what the words say, None when none is known; of equals, the first of `favoured` is chosen."""
-        terms = sorted(self._vocabulary.read(folded)[1], key=lambda term: -term.points)
+        terms = sorted(self._vocabulary.read(folded)[1], key=lambda term: (-term.points, term.text, term.character))
         if not terms:
             return None
         factor = self._factor(folded)
