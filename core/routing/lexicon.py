@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
 
-import snowballstemmer
+import Stemmer
 
 from core.routing.text import fold, is_unspaced, words
 
@@ -138,8 +138,7 @@ class Lexicon:
             return ""
         with self._stemming:
             if algorithm not in self._stemmers:
-                # The library carries no types.
-                self._stemmers[algorithm] = snowballstemmer.stemmer(algorithm)  # pyright: ignore[reportUnknownMemberType]
+                self._stemmers[algorithm] = Stemmer.Stemmer(algorithm)
             return self._stemmers[algorithm].stemWord(word)
 
     def _look_up(self, word: str) -> _Form:
