@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 from zlib import crc32
@@ -25,6 +26,8 @@ _LONGEST_WORD: Final = 40
 _COUNTED_TO: Final = 3
 _STRONG: Final = 1.0
 """Points above which a term of the cast is a trigger."""
+_WORDS_KEPT: Final = 1 << 14
+"""Words whose places are remembered: most words of a message were in others before it."""
 _RUN: Final = regex.compile(rf"[{UNSPACED}]+")
 
 
@@ -38,10 +41,10 @@ class Features:
 
 def features(folded: str, terms: Sequence[Term]) -> Features:
     """Returns what a folded message shows; `terms` are the cast's words that a lexicon found in it."""
-    names = {piece for word in set(single_words(folded)) for piece in word_pieces(word)}
-    names.update(groups(folded))
+    pieces = set(map(place, groups(folded)))
+    pieces.update(*map(places_of_word, set(single_words(folded))))
     return Features(
-        pieces=sorted(set(map(place, names))),
+        pieces=sorted(pieces),
         hints=sorted({crc32(hint.encode()) % HINT_PLACES for hint in _hints(terms)}),
     )
 
@@ -51,13 +54,14 @@ def single_words(folded: str) -> list[str]:
     return [word[:_LONGEST_WORD] for word in words(folded)[:_MOST_WORDS]]
 
 
-def word_pieces(word: str) -> list[str]:
-    """Returns what stands for one word: itself and its pieces."""
+@lru_cache(maxsize=_WORDS_KEPT)
+def places_of_word(word: str) -> frozenset[int]:
+    """Returns where the table keeps what stands for one word: itself and its pieces."""
     marked = f"<{word}>"
     found = [f"={word}"]
     for size in _PIECES:
         found += [marked[start : start + size] for start in range(len(marked) - size + 1)]
-    return found
+    return frozenset(map(place, found))
 
 
 def groups(folded: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from core.characters import Cast
 from core.routing.decision import Evidence, Opinion, Tier
-from core.routing.features import features, groups, place, single_words, word_pieces
+from core.routing.features import features, groups, place, places_of_word, single_words
 from core.routing.lexicon import Term
 from core.routing.model import Model
 from core.routing.phrases import LikenessThresholds, Phrases
@@ -73,11 +73,13 @@ class Likeness:
         """Returns the cast's words and those words of the examples that speak for her; of the message nothing else."""
         found = {term.text: term.points for term in guess.terms if term.character == chosen}
         weights = self._model.weights.pieces[self._model.classes.index(chosen)]
-        parts = {word: word_pieces(word) for word in single_words(guess.mended)}
-        parts |= {group: [group] for group in groups(guess.mended)}
-        for text, names in parts.items():
-            if text in self._known[chosen] and text not in found:
-                found[text] = sum(weights[each] for each in set(map(place, names)))
+        known = self._known[chosen]
+        for word in single_words(guess.mended):
+            if word in known and word not in found:
+                found[word] = sum(map(weights.__getitem__, places_of_word(word)))
+        for group in groups(guess.mended):
+            if group in known and group not in found:
+                found[group] = weights[place(group)]
         strongest = sorted(found.items(), key=lambda each: (-each[1], each[0]))[:_REASONS]
         return tuple(
             Evidence(term=text, character=chosen, points=round(points, 2))
