@@ -138,7 +138,7 @@ class Lexicon:
             return ""
         with self._stemming:
             if algorithm not in self._stemmers:
-                self._stemmers[algorithm] = Stemmer.Stemmer(algorithm)
+                self._stemmers[algorithm] = Stemmer.Stemmer(algorithm)  # pyright: ignore[reportUnknownMemberType]  # no types
             return self._stemmers[algorithm].stemWord(word)
 
     def _look_up(self, word: str) -> _Form:
