@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench chaos eval chaos-broken compose-test screenshots live
+.PHONY: help install demo test check bench chaos eval chaos-broken compose-test screenshots live deploy-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ live: $(INSTALLED) ## a real number through ngrok, from .env; ARGS=--yes sets Tw
 
 test: $(INSTALLED) ## the tests, with their own Postgres and Redis; ARGS="-k word"
 	@$(RUN) pytest $(ARGS)
+
+deploy-test: $(INSTALLED) ## deploy.sh against a machine with systemd and sshd of its own; needs root and Debian's packages
+	@$(RUN) pytest tests/deploy/vps $(ARGS)
 
 check: $(INSTALLED) ## lint, formatting, types, imports
 	@.venv/bin/ruff check
