@@ -68,5 +68,7 @@ class Calls:
 
 
 def _ask(connection: Connection, parts: tuple[str | bytes | int, ...]) -> Any:
+    # Nothing where it is connected. Behind sentinels this alone asks who the master is: sending would not.
+    connection.connect()
     connection.send_command(*parts)  # pyright: ignore[reportUnknownMemberType]
     return connection.read_response()  # pyright: ignore[reportUnknownVariableType]
