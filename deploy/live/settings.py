@@ -7,14 +7,14 @@ from core.config import Environment, LlmSettings, TwilioSettings
 
 
 def with_dotenv(environ: Mapping[str, str], path: Path) -> dict[str, str]:
-    """Returns the environment over the file's NAME=VALUE lines; empty ones are left out, quotes taken off."""
+    """Returns the environment over the file's NAME=VALUE lines, quotes taken off; an empty value counts as none."""
     told: dict[str, str] = {}
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             name, is_setting, value = line.strip().partition("=")
             if is_setting and not name.startswith("#"):
                 told[name.removeprefix("export ").strip()] = _unquoted(value.strip())
-    return {name: value for name, value in (told | dict(environ)).items() if value}
+    return {name: value for source in (told, environ) for name, value in source.items() if value}
 
 
 def twilio_of(environ: Mapping[str, str]) -> TwilioSettings:
