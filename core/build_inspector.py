@@ -43,7 +43,7 @@ def check_inspector(environ: Mapping[str, str]) -> InspectSettings:
         except ConfigurationError as error:
             problems += error.problems
     if problems:
-        raise ConfigurationError(problems)
+        raise ConfigurationError(sorted(set(problems)))
     return settings
 
 
