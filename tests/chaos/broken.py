@@ -42,16 +42,18 @@ class Breakage:
 
 _HELD: Final = "WHERE id = %(turn_id)s AND worker_id = %(worker_id)s AND claims = %(fence)s AND finished_at IS NULL"
 _SCHEMA: Final = "core/sql/migrations/0001_people_turns_deliveries.sql"
-_ONCE: Final = Edit(
-    path="core/sql/intake.sql", old="ON CONFLICT ON CONSTRAINT messages_stored_once DO NOTHING\n", new=""
+_STORED_ONCE: Final = "ON CONFLICT ON CONSTRAINT messages_stored_once DO NOTHING\n"
+_ONCE: Final = (
+    Edit(path="core/sql/intake.sql", old=f"    {_STORED_ONCE}", new=""),
+    Edit(path="core/sql/intake.sql", old=f"\n{_STORED_ONCE}", new="\n"),
 )
 BREAKAGES: Final = (
     Breakage(name="nothing (must be good)"),
-    Breakage(name="no ON CONFLICT", edits=[_ONCE]),
+    Breakage(name="no ON CONFLICT", edits=_ONCE),
     Breakage(
         name="no ON CONFLICT, no constraint",
         edits=[
-            _ONCE,
+            *_ONCE,
             Edit(path=_SCHEMA, old="    CONSTRAINT messages_stored_once UNIQUE (channel, provider_id),\n", new=""),
         ],
     ),
