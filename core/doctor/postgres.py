@@ -36,7 +36,7 @@ class _Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rest:
+class _Signs:
     senders_resting: int
     workers_alive: int
     dead_letters: int
@@ -119,7 +119,7 @@ def _look_at_schema(findings: Findings, transaction: Transaction) -> None:
         return
     newer = len(set(applied) - set(ours))
     findings.good("schema", f"up to {ours[-1]}" + (f", and {newer} of a newer release" if newer else ""))
-    rest = transaction.one(_Rest, "look_at_the_rest", silence=SILENT_AFTER)
+    rest = transaction.one(_Signs, "signs_of_life", silence=SILENT_AFTER)
     assert rest is not None  # it is one row of counts
     if rest.workers_alive:
         findings.good("workers", f"{rest.workers_alive} show signs of life")

@@ -1,6 +1,11 @@
 -- name: doctor_bounds
 SET LOCAL statement_timeout = '5s';
 
+-- name: signs_of_life
+SELECT (SELECT count(*) FROM senders WHERE paused_until > now()) AS senders_resting,
+       (SELECT count(*) FROM workers WHERE beat_at > now() - %(silence)s::interval) AS workers_alive,
+       (SELECT count(*) FROM (SELECT FROM dead_letters LIMIT 10000) AS first) AS dead_letters;
+
 -- name: server_facts
 -- What anybody may ask; connections are counted where no privilege hides any.
 SELECT current_setting('server_version_num')::int AS version_num,
