@@ -29,7 +29,7 @@ def test_it_prints_its_port_serves_and_stops_at_once_when_asked():
         with urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:
             assert answer.status == 200
         with urllib.request.urlopen(f"{url}/", timeout=5) as answer:
-            assert b"Simulated" in answer.read()
+            assert b"simulated" in answer.read()
         faults = urllib.request.Request(f"{url}/simulator/faults", data=b'{"llm":{"hang":1}}', method="PUT")
         urllib.request.urlopen(faults, timeout=5).close()
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as hanging:
