@@ -88,6 +88,7 @@ def test_the_laboratory_of_routing_is_the_bots_own(system: System):
 
 
 def test_a_chat_through_a_pipe_answers_line_by_line(system: System):
+    system.stack.phone.set_faults({"llm": {"latency_ms": 2500}})  # long enough to be seen typing
     done = chat(system, "Who knows about music?\n/person noor\nWhat's a good sci-fi book?\n/quit\nnever sent\n")
     assert done.returncode == 0, done.stderr
     shown = done.stdout
@@ -98,6 +99,7 @@ def test_a_chat_through_a_pipe_answers_line_by_line(system: System):
     assert "*Yuri📚*: " in second
     assert "✓✓" in first
     assert "never sent" not in shown
+    system.stack.phone.set_faults({})
 
 
 def test_a_chat_at_a_terminal_shows_the_answer_and_ends_when_asked(system: System):
@@ -116,7 +118,7 @@ def test_a_chat_at_a_terminal_shows_the_answer_and_ends_when_asked(system: Syste
                 shown += os.read(reader, 65536)
 
     try:
-        read_until("Bo > ")
+        read_until("Bo >")  # what follows may be told as a movement
         os.write(reader, b"Who knows about music?\r")
         read_until("kasho by words")
         os.write(reader, b"/quit\r")
@@ -132,7 +134,7 @@ def test_without_a_simulator_or_a_person_the_chat_says_what_to_do(system: System
     done = subprocess.run(
         [SISTERS, "chat"], input="", env=environ, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.returncode, done.stderr[:28]) == (1, "no simulator answers at http:")
+    assert (done.returncode, done.stderr[:29]) == (1, "no simulator answers at http:")
     assert "make demo" in done.stderr
     stranger = chat(system, "", "--person", "xyz")
     assert stranger.returncode == 1

@@ -53,10 +53,11 @@ def test_what_a_killed_worker_held_is_answered_by_another_within_15_s_and_once(s
 def test_sigterm_ends_a_worker_in_time_though_its_calls_hang_and_others_answer(system: System) -> None:
     system.stack.phone.set_faults({"llm": {"hang": 1}})
     write_all(system)
-    worker = system.stack.processes["worker"]
-    assert held_by(system, worker.pid) > 0
+    held = {name: held_by(system, system.stack.processes[name].pid) for name in ("worker", "worker-2")}
+    stopped = max(held, key=held.__getitem__)  # one that is up a little later may have got none
+    assert held[stopped] > 0
     began = time.monotonic()
-    assert system.stack.processes.stop("worker") == 0
+    assert system.stack.processes.stop(stopped) == 0
     assert time.monotonic() - began < LLM_TIMEOUT_S + 10
     system.stack.phone.set_faults({})
     system.wait_until(lambda: all_answered_once(system), within_s=60, what="every reply")
