@@ -132,21 +132,6 @@ def test_a_fault_that_a_call_set_has_its_chip_too(seat: Seat):
     expect(chips).to_be_hidden()
 
 
-def test_twilios_refusal_is_seen_as_another_try(seat: Seat, panel: Locator):
-    seat.stop("Knobs").click()
-    count = "r.json().then(calls => calls.filter(call => call.status === 429).length)"
-    refused = f"fetch('/simulator/calls?endpoint=create').then(r => {count})"
-    before = seat.page.evaluate(refused)  # another test may have had some
-    seat.page.locator("[data-knob='twilio_429']").click()
-    seat.write("Ana", "Who knows about music?")
-    seat.page.wait_for_function(f"before => {refused}.then(n => n > before)", arg=before, timeout=ANSWERED_WITHIN_MS)
-    seat.page.get_by_role("region", name="Faults that are on").get_by_role("button").first.click()
-    seat.answered("Ana")
-    seat.own("Ana").last.focus()
-    seat.own("Ana").last.press("Enter")
-    expect(panel.locator(".sends")).to_contain_text(re.compile(r"[2-9] tries"), timeout=ANSWERED_WITHIN_MS)
-
-
 def test_the_lab_tells_who_would_answer_and_what_would_change_it(seat: Seat):
     seat.stop("Routing lab").click()
     seat.page.get_by_label("What somebody writes, one message a line").fill(f"{TORN}\nand another one")
