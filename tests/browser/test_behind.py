@@ -1,5 +1,6 @@
 import json
 import re
+import time
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, expect
@@ -130,6 +131,21 @@ def test_a_fault_that_a_call_set_has_its_chip_too(seat: Seat):
     chips = seat.page.get_by_role("region", name="Faults that are on")
     chips.get_by_role("button", name=re.compile("llm.malformed")).click()
     expect(chips).to_be_hidden()
+
+
+def test_twilios_refusal_is_seen_as_another_try(seat: Seat, panel: Locator):
+    seat.stop("Knobs").click()
+    seat.page.locator("[data-knob='twilio_429']").click()
+    seat.write("Ana", "Who knows about music?")
+    end = time.monotonic() + ANSWERED_WITHIN_MS / 1000
+    while all(call["status"] != 429 for call in seat.ask("/simulator/calls?endpoint=create")):
+        assert time.monotonic() < end, "Twilio was not asked to send"
+        seat.page.wait_for_timeout(100)
+    seat.page.get_by_role("region", name="Faults that are on").get_by_role("button").first.click()
+    seat.answered("Ana")
+    seat.own("Ana").first.focus()
+    seat.own("Ana").first.press("Enter")
+    expect(panel.locator(".sends")).to_contain_text(re.compile(r"[2-9] tries"), timeout=ANSWERED_WITHIN_MS)
 
 
 def test_the_lab_tells_who_would_answer_and_what_would_change_it(seat: Seat):
