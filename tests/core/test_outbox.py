@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
+import pytest
 
 from core.errors import Ambiguous, Permanent, Transient
 from core.outbox import CLAIM_GOOD_FOR, Outbox
@@ -225,20 +226,10 @@ def test_an_acceptance_that_comes_before_the_resend_is_claimed_still_counts(bot:
     assert len(bot.channel.sent) == 1
 
 
-def test_a_doubt_that_can_never_be_looked_up_is_given_up_in_the_end(bot: Bot) -> None:
+@pytest.mark.parametrize("fault", [Permanent("auth", code="20003"), ValueError("a fault of our own")], ids=repr)
+def test_a_doubt_that_can_never_be_looked_up_is_given_up_in_the_end(bot: Bot, fault: Exception) -> None:
     bot.channel.outcomes = [Ambiguous("cut")]
-    bot.channel.look_up_fails = Permanent("auth", code="20003")
-    bot.say("hello")
-    bot.outbox.find_out(10)
-    assert states(bot) == ["unknown"]
-    bot.change("UPDATE deliveries SET next_attempt_at = now(), unknown_since = now() - interval '2 hours'")
-    bot.outbox.find_out(10)
-    assert states(bot) == ["failed"]
-
-
-def test_a_look_up_that_crashes_is_bounded_as_one_that_fails(bot: Bot) -> None:
-    bot.channel.outcomes = [Ambiguous("cut")]
-    bot.channel.look_up_fails = ValueError("a fault of our own")
+    bot.channel.look_up_fails = fault
     bot.say("hello")
     bot.outbox.find_out(10)
     assert states(bot) == ["unknown"]
