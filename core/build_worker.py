@@ -30,6 +30,7 @@ from core.config import (
     LlmSettings,
     PromptSettings,
     RedisSettings,
+    RetentionSettings,
     TurnSettings,
     TwilioSettings,
     WebSettings,
@@ -45,6 +46,7 @@ from core.metrics import Levels
 from core.model import TWILIO
 from core.outbox import Outbox
 from core.presence import Presence
+from core.retention import Retention
 from core.routing.phrases import load_phrases
 from core.sampling import GOOD_FOR, Sampler
 from core.speech import Speech
@@ -85,6 +87,7 @@ class WorkerParts:
     upkeep: Upkeep
     eraser: Eraser
     catch_up: CatchUp
+    retention: Retention
     presence: Presence
     sampler: Sampler
     levels: Levels
@@ -107,6 +110,7 @@ class _WorkerEnvironment:
     turn: TurnSettings
     limits: LimitSettings
     worker: WorkerSettings
+    retention: RetentionSettings
     prompts: PromptSettings
     embeddings: EmbeddingSettings
     cast: Cast
@@ -172,6 +176,7 @@ def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
         upkeep=Upkeep(store=Store(read.database, connections=2), inboxes=box, intake=intake, worker_id=worker_id),
         eraser=Eraser(store=store, inboxes=box),
         catch_up=_catch_up(store, box, intake, _line(read.twilio, channel), worker_id, read.turn),
+        retention=Retention(store=store, settings=read.retention),
         presence=presence,
         sampler=Sampler(store=store, inboxes=box, queue=queue, levels=levels, budget_usd=read.limits.budget_usd),
         levels=levels,
@@ -228,7 +233,7 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
     )
     web, llm = environment.read(WebSettings), environment.read(LlmSettings)
     turn, worker = environment.read(TurnSettings), environment.read(WorkerSettings)
-    limits = environment.read(LimitSettings)
+    limits, retention = environment.read(LimitSettings), environment.read(RetentionSettings)
     prompts, embeddings = environment.read(PromptSettings), environment.read(EmbeddingSettings)
     try:
         cast = load_cast(prompts.directory)
@@ -247,6 +252,7 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
         turn=turn,
         limits=limits,
         worker=worker,
+        retention=retention,
         prompts=prompts,
         embeddings=embeddings,
         cast=cast,

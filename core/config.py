@@ -272,6 +272,26 @@ class InspectSettings(_Group):
         return value
 
 
+class RetentionSettings(_Group):
+    """How long what people wrote, and what they were answered, is kept."""
+
+    days: int = Field(
+        alias="RETENTION_DAYS", default=0, ge=0, le=3650, description="whole days, 2 or more; 0 keeps everything"
+    )
+
+    @field_validator("days")
+    @classmethod
+    def _outlasts_a_day(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("less than a day's limits and Twilio's 24 hours look back")
+        return value
+
+    @property
+    def keep(self) -> timedelta | None:
+        """So long; None: for ever."""
+        return timedelta(days=self.days) if self.days else None
+
+
 class EmbeddingSettings(_Group):
     """Likeness by embeddings: any server that speaks OpenAI's embeddings; off without a base URL."""
 

@@ -8,9 +8,10 @@ from typing import Any, Final
 from celery import Celery, signals
 
 from core import log
-from core.adapters.wakeups import CATCH_UP, QUEUE, SWEEP
+from core.adapters.wakeups import CATCH_UP, DROP_OLD, QUEUE, SWEEP
 from core.build_worker import broker_of
 from core.catchup import EVERY as CATCH_UP_EVERY
+from core.retention import EVERY as DROP_OLD_EVERY
 from worker import running
 
 SWEEP_EVERY: Final = timedelta(seconds=5)
@@ -51,7 +52,11 @@ app.conf.update(
     worker_enable_remote_control=False,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
-    beat_schedule={"sweep": _every(SWEEP_EVERY, SWEEP), "catch-up": _every(CATCH_UP_EVERY, CATCH_UP)},
+    beat_schedule={
+        "sweep": _every(SWEEP_EVERY, SWEEP),
+        "catch-up": _every(CATCH_UP_EVERY, CATCH_UP),
+        "drop-old": _every(DROP_OLD_EVERY, DROP_OLD),
+    },
 )
 
 

@@ -79,6 +79,7 @@ def take_no_more() -> None:
         return
     _running.pool.close()
     _running.parts.turns.stop()
+    _running.parts.retention.stop()
     patience = _running.parts.llm_timeout + LEAVES_AFTER
     timer = threading.Timer(patience.total_seconds(), _leave)
     timer.daemon = True

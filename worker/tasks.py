@@ -2,7 +2,7 @@
 
 import structlog
 
-from core.adapters.wakeups import CATCH_UP, REPORTS, SWEEP, WAKE
+from core.adapters.wakeups import CATCH_UP, DROP_OLD, REPORTS, SWEEP, WAKE
 from core.errors import Transient
 from worker import running
 from worker.app import app
@@ -45,3 +45,12 @@ def catch_up() -> None:
         running.get().keeper.catch_up()
     except Transient as error:
         _log.info("catch_up_waits", reason=error.reason, code=error.code)
+
+
+@app.task(name=DROP_OLD)
+def drop_old() -> None:
+    """The timer: deletes what is older than RETENTION_DAYS."""
+    try:
+        running.get().parts.retention.drop_old()
+    except Transient as error:
+        _log.info("retention_waits", reason=error.reason, code=error.code)

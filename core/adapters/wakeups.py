@@ -18,6 +18,7 @@ WAKE: Final = "sisters.wake"
 REPORTS: Final = "sisters.reports"
 SWEEP: Final = "sisters.sweep"
 CATCH_UP: Final = "sisters.catch_up"
+DROP_OLD: Final = "sisters.drop_old"
 QUEUE: Final = "sisters"
 
 _PERSON: Final = "{person}"

@@ -23,6 +23,7 @@ from core.config import (
     LlmSettings,
     PromptSettings,
     RedisSettings,
+    RetentionSettings,
     TurnSettings,
     TwilioSettings,
     WebSettings,
@@ -52,6 +53,7 @@ class Settings:
     web: WebSettings | None
     llm: LlmSettings | None
     limits: LimitSettings | None
+    retention: RetentionSettings | None
     embeddings: EmbeddingSettings | None
     prompts: PromptSettings | None
     turn: TurnSettings | None
@@ -66,6 +68,7 @@ _GROUPS: Final[Mapping[str, type[Any]]] = {
     "llm": LlmSettings,
     "turn": TurnSettings,
     "limits": LimitSettings,
+    "retention": RetentionSettings,
     "worker": WorkerSettings,
     "prompts": PromptSettings,
     "embeddings": EmbeddingSettings,
