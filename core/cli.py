@@ -9,11 +9,14 @@ from typing import Final, NoReturn
 
 import click
 
-from core import __version__, cast_cli, doctor_cli, log, operator_cli
+from core import __version__, log
+from core.commands import operator
+from core.commands.cast import cast
+from core.commands.doctor import doctor
+from core.commands.exits import SAYS_NO
+from core.commands.exits import checked as _checked
 from core.config import DatabaseSettings, Environment
 from core.errors import Transient
-from core.exits import SAYS_NO
-from core.exits import checked as _checked
 
 DESK_THREADS: Final = 16
 """Celery's own threads in a worker: they store, take reports and sweep; turns have threads of their own."""
@@ -54,7 +57,9 @@ def migrate(wait_s: float) -> None:
 @_checked
 def webhook() -> None:
     """Receive webhooks (gunicorn)."""
-    from core.build import webhook_parts  # each command loads what it needs: the receiver stays small
+    from core.wiring.webhook import (
+        webhook_parts,  # each command loads what it needs: the receiver stays small
+    )
 
     webhook_parts(os.environ)
     config = Path(__file__).resolve().parent.parent / "deploy" / "gunicorn.conf.py"
@@ -66,7 +71,7 @@ def webhook() -> None:
 @_checked
 def worker(concurrency: int) -> None:
     """Answer messages (Celery, a thread pool)."""
-    from core.build_worker import check_worker
+    from core.wiring.worker import check_worker
 
     log.setup("worker")  # the check may learn the cast, and says so
     check_worker(os.environ)
@@ -90,7 +95,7 @@ def worker(concurrency: int) -> None:
 @_checked
 def beat() -> None:
     """Keep the timer (Celery beat); two do no harm."""
-    from core.build_worker import broker_of
+    from core.wiring.worker import broker_of
 
     broker_of(os.environ)
     environment = dict(os.environ) | {"SISTERS_PROCESS": "beat"}
@@ -102,7 +107,7 @@ def beat() -> None:
 @_checked
 def inspect() -> None:
     """Show timelines, routing and cast as JSON to whoever has INSPECT_TOKEN (gunicorn, reads only)."""
-    from core.build_inspector import check_inspector
+    from core.wiring.inspector import check_inspector
 
     check_inspector(os.environ)
     config = Path(__file__).resolve().parent.parent / "deploy" / "gunicorn_inspect.conf.py"
@@ -127,8 +132,8 @@ def chat(person: str) -> None:
 @_checked
 def route(text: str | None, *, batch: bool) -> None:
     """Say who would answer TEXT, and why. Needs PROMPTS_DIR only."""
-    from core.build_router import ready_router
     from core.routing.batch import explain, route_line
+    from core.wiring.router import ready_router
 
     if batch == (text is not None):
         raise click.UsageError("give either TEXT or --batch")
@@ -151,7 +156,7 @@ def route(text: str | None, *, batch: bool) -> None:
 @_checked
 def forget(person: str) -> None:
     """Erase PERSON (an address such as whatsapp:+49..., or our number for them): messages, turns, ids, inbox."""
-    from core.build_worker import eraser
+    from core.wiring.worker import eraser
 
     if not eraser(os.environ).forget(person):
         click.echo("nobody is known by that name", err=True)
@@ -159,9 +164,9 @@ def forget(person: str) -> None:
     click.echo("erased")
 
 
-operator_cli.register(main)
-main.add_command(cast_cli.cast)
-main.add_command(doctor_cli.doctor)
+operator.register(main)
+main.add_command(cast)
+main.add_command(doctor)
 
 
 def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:

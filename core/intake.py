@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from core import metrics
-from core.characters import Cast
+from core.cast.characters import Cast
 from core.model import InboundMessage, Unreadable, load_inbound
 from core.ports import Inbox, Inboxes
 from core.store import Store, Transaction

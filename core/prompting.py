@@ -10,9 +10,9 @@ from typing import Final
 
 import regex
 
-from core.characters import Cast, Character
-from core.formatting import clean_answer, printable
+from core.cast.characters import Cast, Character
 from core.ports import ChatMessage, Choice
+from core.reply.formatting import clean_answer, printable
 
 HISTORY_MESSAGES: Final = 20
 HISTORY_CHARS: Final = 6_000

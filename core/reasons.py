@@ -6,7 +6,7 @@ from unicodedata import east_asian_width
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.characters import Cast, Character
+from core.cast.characters import Cast, Character
 from core.routing.text import fold
 
 TERMS_TOLD: Final = 3

@@ -7,10 +7,10 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
+from core.keeping.upkeep import SILENT_AFTER
 from core.metrics import Level, Levels
 from core.ports import Inboxes, Queue
 from core.store import Store
-from core.upkeep import SILENT_AFTER
 
 LOOK_EVERY: Final = timedelta(seconds=5)
 GOOD_FOR: Final = timedelta(seconds=15)

@@ -17,8 +17,8 @@ if several and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 from prometheus_client.multiprocess import mark_process_dead  # noqa: E402  # pyright: ignore[reportUnknownVariableType]
 
 from core.adapters.redis_inbox import DOOR_THREADS  # noqa: E402
-from core.build import webhook_parts  # noqa: E402
 from core.errors import ConfigurationError  # noqa: E402
+from core.wiring.webhook import webhook_parts  # noqa: E402
 from webhook.server_log import JsonLogger  # noqa: E402
 
 

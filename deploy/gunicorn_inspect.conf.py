@@ -4,8 +4,8 @@
 import os
 import sys
 
-from core.build_inspector import THREADS, check_inspector
 from core.errors import ConfigurationError
+from core.wiring.inspector import THREADS, check_inspector
 from webhook.server_log import InspectorLogger
 
 try:

@@ -15,10 +15,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from core.adapters.redis_inbox import RedisDoor, RedisInboxes, door, inboxes
-from core.answer import Answerer
-from core.build_router import routing_of
-from core.catchup import CatchUp
-from core.characters import Cast, load_cast
+from core.cast.characters import Cast, load_cast
 from core.config import (
     DEFAULT_PROMPTS,
     DatabaseSettings,
@@ -27,20 +24,23 @@ from core.config import (
     PromptSettings,
     TurnSettings,
 )
-from core.erasure import Eraser
+from core.deliveries.outbox import Outbox
 from core.errors import Permanent
 from core.intake import HeldTurn, Intake
-from core.latecomers import Latecomers, Line
-from core.limits import Limits
+from core.keeping.catchup import CatchUp
+from core.keeping.erasure import Eraser
+from core.keeping.latecomers import Latecomers, Line
+from core.keeping.upkeep import Upkeep
 from core.model import InboundMessage, Media, StatusReport
-from core.outbox import Outbox
 from core.ports import ChatMessage, Choice, Completion, Llm, Outgoing, ProviderMessage, Verdict
-from core.presence import Presence
 from core.routing.route import Router
-from core.speech import Speech
 from core.store import Store
-from core.turn import Turns
-from core.upkeep import Upkeep
+from core.turns.answer import Answerer
+from core.turns.limits import Limits
+from core.turns.presence import Presence
+from core.turns.speech import Speech
+from core.turns.turn import Turns
+from core.wiring.router import routing_of
 
 OUR_NUMBER = "whatsapp:+15550006000"
 SOMEBODY = "whatsapp:+491700000001"

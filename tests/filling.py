@@ -5,7 +5,7 @@ from typing import Final
 
 import psycopg
 
-from core.characters import load_cast
+from core.cast.characters import load_cast
 from core.config import DEFAULT_PROMPTS
 from deploy.local.stack import SIMULATED_TWILIO
 

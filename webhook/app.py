@@ -11,10 +11,10 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from core import __version__
-from core.build import webhook_parts
 from core.config import TwilioSettings, WebSettings
 from core.errors import Transient
 from core.ports import Door
+from core.wiring.webhook import webhook_parts
 from webhook import metrics, twilio
 from webhook.limits import Refusal
 from webhook.signature import Signatures

@@ -11,16 +11,16 @@ from flask import Flask, Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
-from core.build_inspector import inspector_parts
-from core.cast_files import TopicsTable
-from core.characters import Character, Topics, topics_of
+from core.cast.characters import Character, Topics, topics_of
+from core.cast.files import TopicsTable
 from core.config import InspectSettings
 from core.errors import NOT_MIGRATED, Transient
 from core.model import TWILIO
+from core.operations.timeline import story
 from core.routing.decision import Decision, Evidence
 from core.routing.lab import NONE, Change, Judged, Lab, Line, tally
 from core.store import Store
-from core.timeline import story
+from core.wiring.inspector import inspector_parts
 
 LARGEST_REQUEST: Final = 1024 * 1024
 _LABS_KEPT: Final = 4

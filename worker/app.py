@@ -9,9 +9,9 @@ from celery import Celery, signals
 
 from core import log
 from core.adapters.wakeups import CATCH_UP, DROP_OLD, QUEUE, SWEEP
-from core.build_worker import broker_of
-from core.catchup import EVERY as CATCH_UP_EVERY
-from core.retention import EVERY as DROP_OLD_EVERY
+from core.keeping.catchup import EVERY as CATCH_UP_EVERY
+from core.keeping.retention import EVERY as DROP_OLD_EVERY
+from core.wiring.worker import broker_of
 from worker import running
 
 SWEEP_EVERY: Final = timedelta(seconds=5)

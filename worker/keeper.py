@@ -7,14 +7,14 @@ from typing import Final
 
 import structlog
 
-from core.catchup import CatchUp
-from core.erasure import Eraser
+from core.deliveries.outbox import Outbox
 from core.errors import NOT_MIGRATED, Transient
+from core.keeping.catchup import CatchUp
+from core.keeping.erasure import Eraser
+from core.keeping.upkeep import BEAT_EVERY, Upkeep
 from core.metrics import DUTY_FAILING
-from core.outbox import Outbox
 from core.sampling import LOOK_EVERY, Sampler
-from core.turn import Turns
-from core.upkeep import BEAT_EVERY, Upkeep
+from core.turns.turn import Turns
 from worker.pool import TurnPool
 
 TICK: Final = timedelta(milliseconds=500)

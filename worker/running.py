@@ -12,10 +12,10 @@ import structlog
 from prometheus_client import REGISTRY
 
 from core import __version__
-from core.build_worker import WorkerParts, worker_parts
 from core.config import WorkerSettings
 from core.errors import Transient
 from core.metrics import IN_FLIGHT, PLACES
+from core.wiring.worker import WorkerParts, worker_parts
 from worker import metrics
 from worker.keeper import Keeper
 from worker.pool import TurnPool

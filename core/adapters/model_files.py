@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from core.characters import Cast
+from core.cast.characters import Cast
 from core.routing.model import Model, from_bytes, key_of, to_bytes, train
 from core.routing.phrases import Phrases
 from core.routing.words import Vocabulary

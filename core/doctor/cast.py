@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from core.cast_files import PRIVATE_PROMPT_ENDING
-from core.characters import load_cast
+from core.cast.characters import load_cast
+from core.cast.files import PRIVATE_PROMPT_ENDING
 from core.config import PromptSettings
 from core.doctor.finding import Findings
 from core.errors import ConfigurationError

@@ -11,8 +11,8 @@ from core.config import DatabaseSettings
 from core.doctor.environment import is_here
 from core.doctor.finding import Findings
 from core.doctor.machine import weigh_clock
+from core.keeping.upkeep import SILENT_AFTER
 from core.store import Transaction, load_queries, migrations, refuses_us
-from core.upkeep import SILENT_AFTER
 
 AREA: Final = "postgres"
 CONNECT_S: Final = 3

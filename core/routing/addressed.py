@@ -6,7 +6,7 @@ from typing import Final
 
 import regex
 
-from core.characters import Cast
+from core.cast.characters import Cast
 from core.routing.decision import Evidence, Opinion
 from core.routing.names import Call, Calls, Names
 from core.routing.patterns import CLAUSE, GAP, LETTER, PAUSE, STOP, any_of, any_template, compiled

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from core.cast_files import TOPICS_ENDING
-from core.characters import Cast
-from core.examples import FOLDER, NOBODY, Example
+from core.cast.characters import Cast
+from core.cast.examples import FOLDER, NOBODY, Example
+from core.cast.files import TOPICS_ENDING
 from core.routing.model import see, train
 from core.routing.phrases import Phrases
 from core.routing.text import fold

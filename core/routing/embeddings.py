@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from core.characters import Cast
+from core.cast.characters import Cast
 from core.ports import Vector
 from core.routing.decision import Opinion
 from core.routing.likeness import NOBODY, Likeness, opinion

@@ -8,7 +8,7 @@ from datetime import timedelta
 from threading import local
 from typing import Any, Final, Literal
 
-from core.characters import Cast, Topics
+from core.cast.characters import Cast, Topics
 from core.routing.addressed import Addressed
 from core.routing.decision import Decision
 from core.routing.lexicon import Term

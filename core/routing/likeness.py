@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from core.characters import Cast
+from core.cast.characters import Cast
 from core.routing.decision import Evidence, Opinion, Tier
 from core.routing.features import features, groups, place, places_of_word, single_words
 from core.routing.lexicon import Term

@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.characters import Cast
+from core.cast.characters import Cast
 from core.routing.features import HINT_PLACES, PLACES, Features, features
 from core.routing.learning import Lesson, Weights, learn
 from core.routing.phrases import Phrases

@@ -6,7 +6,7 @@ from typing import Final
 
 import regex
 
-from core.characters import Cast
+from core.cast.characters import Cast
 from core.routing.patterns import LETTER, NAME, any_of, any_template, compiled
 from core.routing.phrases import Address, Phrases
 from core.routing.text import UNSPACED, fold, is_unspaced, words

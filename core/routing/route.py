@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import regex
 
-from core.characters import Cast
+from core.cast.characters import Cast
 from core.routing import memory as memories
 from core.routing.addressed import Addressed, Heard
 from core.routing.decision import Decision, Opinion

@@ -7,7 +7,7 @@ from typing import Final
 
 from rapidfuzz.distance import OSA
 
-from core.characters import Cast
+from core.cast.characters import Cast
 from core.routing.phrases import Phrases
 from core.routing.text import fold, replace_words, words
 

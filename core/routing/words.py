@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from core.characters import Cast
+from core.cast.characters import Cast
 from core.routing.decision import Evidence, Opinion
 from core.routing.lexicon import Lexicon, Term
 from core.routing.phrases import Phrases

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from core.characters import load_cast
+from core.cast.characters import load_cast
 from core.config import DEFAULT_PROMPTS
 from deploy.local.child import Child
 from tests.bench.cores import usage

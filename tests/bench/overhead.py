@@ -18,7 +18,7 @@ from uuid import uuid4
 import psycopg
 from psycopg.rows import dict_row
 
-from core.characters import load_cast
+from core.cast.characters import load_cast
 from core.config import DEFAULT_PROMPTS
 from deploy.local.child import free_port
 from deploy.local.loopback import reachable

@@ -11,7 +11,7 @@ from typing import Any, Final, LiteralString
 import psycopg
 import redis
 
-from core.characters import load_cast
+from core.cast.characters import load_cast
 from core.config import DEFAULT_PROMPTS
 from tests.bench.burst import workers
 from tests.bench.figures import Figure, Goal

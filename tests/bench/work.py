@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from core.characters import load_cast
+from core.cast.characters import load_cast
 from core.config import DEFAULT_PROMPTS
 from tests.bench.bare import THREADS
 from tests.bench.figures import Figure, Goal, table

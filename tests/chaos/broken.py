@@ -88,7 +88,7 @@ BREAKAGES: Final = (
         name="send without outbox",
         edits=[
             Edit(
-                path="core/turn.py",
+                path="core/turns/turn.py",
                 old="        following = self._store_answer(held, row, work, answer, attempt)\n",
                 new="""\
         for reply in answer.replies:
@@ -99,9 +99,9 @@ BREAKAGES: Final = (
 """,
             ),
             Edit(
-                path="core/turn.py",
-                old="from core.outbox import Outbox\n",
-                new="from dataclasses import replace\nfrom core.outbox import Outbox, Outgoing\n",
+                path="core/turns/turn.py",
+                old="from core.deliveries.outbox import Outbox\n",
+                new="from dataclasses import replace\nfrom core.deliveries.outbox import Outbox, Outgoing\n",
             ),
         ],
     ),
@@ -119,7 +119,7 @@ BREAKAGES: Final = (
         name="blind resend",
         edits=[
             Edit(
-                path="core/outbox.py",
+                path="core/deliveries/outbox.py",
                 old='self._settling.settle("doubt_delivery", claim, code=error.code or error.reason)',
                 new="return self._again(claim, Transient(error.reason, code=error.code))",
             )

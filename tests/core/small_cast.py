@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from core.characters import required_texts
+from core.cast.characters import required_texts
 
 COOK = """how long do i roast a chicken
 my soup tastes of nothing

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.characters import Cast, Character
+from core.cast.characters import Cast, Character
 from core.ports import ChatMessage
 from core.prompting import Said, build_prompt
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from core.reasons import told
-from tests.core.test_speech import say_all
-from tests.core.test_together import ALL, send_all
+from tests.core.turns.test_speech import say_all
+from tests.core.turns.test_together import ALL, send_all
 from tests.fakes import Bot, completion, shipped_cast
 
 CAST = shipped_cast()

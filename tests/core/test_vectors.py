@@ -11,12 +11,12 @@ import psycopg
 import pytest
 
 from core.adapters.embeddings import Embedder
-from core.build_router import ready_router, routing_of
 from core.config import DatabaseSettings, EmbeddingSettings, PromptSettings
 from core.errors import Permanent, Transient
 from core.routing.route import Situation
 from core.store import Store
 from core.vectors import ExampleVectors
+from core.wiring.router import ready_router, routing_of
 from tests.core.simulated import Simulated, simulator
 from tests.core.small_cast import small_cast, write
 

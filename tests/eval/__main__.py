@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from core import log
-from core.build_router import ready_router, routing_of
-from core.characters import Cast, load_cast
+from core.cast.characters import Cast, load_cast
 from core.config import EmbeddingSettings, Environment, PromptSettings
+from core.wiring.router import ready_router, routing_of
 from tests.eval.bounds import problems
 from tests.eval.score import NONE, Dialogue, Message, Report, read, score, score_article
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from core.cast_files import WHY_KEYS, WHY_PLACEHOLDERS
-from core.characters import Cast, Character, load_cast, required_texts
+from core.cast.characters import Cast, Character, load_cast, required_texts
+from core.cast.files import WHY_KEYS, WHY_PLACEHOLDERS
 
 ROOT = Path(__file__).parents[2]
 PROMPTS = ROOT / "prompts"

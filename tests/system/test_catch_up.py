@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from core.build_worker import WorkerParts, worker_parts
+from core.wiring.worker import WorkerParts, worker_parts
 from deploy.local.child import free_port
 from deploy.local.stack import Stack, local_environment
 from tests.system.conftest import FROM_OUTSIDE

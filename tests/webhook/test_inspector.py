@@ -19,7 +19,7 @@ from flask.testing import FlaskClient
 from psycopg.conninfo import make_conninfo
 
 from core.adapters.model_files import model_of
-from core.characters import load_cast
+from core.cast.characters import load_cast
 from core.config import DatabaseSettings, InspectSettings
 from core.routing.lab import Lab
 from core.routing.phrases import load_phrases

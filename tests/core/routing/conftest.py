@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from core.characters import load_cast
+from core.cast.characters import load_cast
 from core.routing.addressed import Addressed
 from core.routing.phrases import load_phrases
 from core.routing.route import Router

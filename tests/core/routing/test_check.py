@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from core.characters import load_cast
+from core.cast.characters import load_cast
 from core.config import DEFAULT_PROMPTS
 from core.routing.check import Finding, doubled_examples, missing_languages, shared_words, strayed_examples
 from core.routing.phrases import load_phrases

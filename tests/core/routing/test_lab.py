@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from core.adapters.model_files import model_of
-from core.characters import Topics, load_cast
+from core.cast.characters import Topics, load_cast
 from core.config import DEFAULT_PROMPTS
 from core.routing.lab import NONE, Lab, Line, tally
 from core.routing.phrases import load_phrases

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.adapters.model_files import SHIPPED, cache_directory, model_of, ship
-from core.build_router import routing_of
-from core.characters import Cast, load_cast
+from core.cast.characters import Cast, load_cast
 from core.config import DEFAULT_PROMPTS, EmbeddingSettings, PromptSettings
 from core.routing.learning import Weights
 from core.routing.likeness import Likeness
@@ -15,6 +14,7 @@ from core.routing.phrases import Phrases, load_phrases
 from core.routing.route import Situation
 from core.routing.text import fold
 from core.routing.words import Vocabulary
+from core.wiring.router import routing_of
 from tests.core.small_cast import small_cast, write
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.characters import Cast, Character, Topics
+from core.cast.characters import Cast, Character, Topics
 from core.routing.decision import Decision, Opinion
 from core.routing.phrases import Address, Phrases
 from core.routing.route import Router, Situation

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from core.characters import load_cast
+from core.cast.characters import load_cast
 from core.routing.phrases import load_phrases
 from core.routing.words import Vocabulary
 from tests.core.small_cast import small_cast, write

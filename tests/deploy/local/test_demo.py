@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from core.characters import load_cast
+from core.cast.characters import load_cast
 from core.config import DEFAULT_PROMPTS
 from deploy.local.child import free_port
 from deploy.local.demo import CONVERSATION, Line, main, read_conversation

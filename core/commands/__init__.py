@@ -1,0 +1,1 @@
+"""What `sisters` can be asked beside running a process."""

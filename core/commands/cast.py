@@ -1,0 +1,84 @@
+"""The commands of whoever writes a cast: is it whole and clear, and learn its examples."""
+
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from core.commands.exits import SAYS_NO, checked
+from core.config import Environment, PromptSettings
+
+if TYPE_CHECKING:  # loaded when a command runs
+    from core.routing.check import Share
+
+
+@click.group()
+def cast() -> None:
+    """Check and learn the cast in PROMPTS_DIR."""
+
+
+@cast.command()
+@click.option("--fast", is_flag=True, help="leave out what takes long: which examples reach somebody else")
+@checked
+def check(*, fast: bool) -> None:
+    """Name what its writer should mend, with file and line; exit 1 when there is something."""
+    from core.cast.characters import load_cast
+    from core.routing.check import doubled_examples, missing_languages, shared_words, strayed_examples
+    from core.routing.phrases import load_phrases
+    from core.routing.words import Vocabulary
+
+    directory = _prompts().directory
+    read, phrases = load_cast(directory), load_phrases(directory)
+    found = [*shared_words(read, directory), *missing_languages(read, directory), *doubled_examples(read)]
+    if read.examples and not fast:
+        strayed, shares = strayed_examples(read, phrases, Vocabulary(read, phrases))
+        found += strayed
+        _show(shares)
+    for each in found:
+        click.echo(str(each))
+    click.echo(f"{len(found)} to mend" if found else "nothing to mend")
+    sys.exit(SAYS_NO if found else 0)
+
+
+@cast.command()
+@checked
+def learn() -> None:
+    """Learn the examples now and keep what was learnt beside the cast, so that no process has to at its start."""
+    from core.adapters.model_files import ship
+    from core.cast.characters import load_cast
+    from core.routing.phrases import load_phrases
+    from core.routing.words import Vocabulary
+
+    directory = _prompts().directory
+    read, phrases = load_cast(directory), load_phrases(directory)
+    if not read.examples:
+        click.echo(f"{directory / 'examples'} holds no examples", err=True)
+        sys.exit(SAYS_NO)
+    try:
+        path = ship(read, phrases, Vocabulary(read, phrases), prompts=directory)
+    except OSError as error:
+        click.echo(f"{directory}: cannot be written to: {error.strerror}", err=True)
+        sys.exit(SAYS_NO)
+    click.echo(f"{len(read.examples)} examples learnt: {path}")
+
+
+def _prompts() -> PromptSettings:
+    environment = Environment(os.environ)
+    prompts = environment.read(PromptSettings)
+    environment.check()
+    return prompts
+
+
+def _show(shares: "Sequence[Share]") -> None:
+    """A table: of a character's examples in a language, how many in a hundred reach her unseen."""
+    languages = list(dict.fromkeys(each.language for each in shares))
+    cells: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for each in shares:
+        cells[each.character][each.language] = f"{100 * each.right / each.of:.0f}"
+    click.echo("examples that reach their character unseen, in percent (hard ones may miss)")
+    click.echo(f"{'':<12}" + "".join(f"{language:>9}" for language in languages))
+    for character, row in cells.items():
+        click.echo(f"{character:<12}" + "".join(f"{row.get(language, '-'):>9}" for language in languages))

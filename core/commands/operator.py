@@ -1,0 +1,241 @@
+"""The operator's commands: is the promise kept, what happened to a message, and what could not be read."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+from core import log
+from core.commands.exits import SAYS_NO, checked
+
+if TYPE_CHECKING:  # each command loads what it needs when it runs
+    from core.operations.audit import Recount
+    from core.operations.comparison import Comparison
+    from core.operations.dead_letters import DeadLetters
+    from core.operations.timeline import Event
+    from core.store import Store
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST: Final = timedelta(days=3650)
+_SINCE: Final = timedelta(hours=2)
+_NO_TEXTS: Final = "show what people wrote and where they write from"
+
+
+class _Span(click.ParamType[timedelta]):
+    """A length of time as people write it: 90s, 15m, 2h, 1d; a bare number is seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"(\d{1,8}(?:\.\d{1,3})?)([smhd]?)", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no length of time; write 90s, 15m, 2h or 1d", param, ctx)
+        seconds = float(found[1]) * _UNITS[found[2] or "s"]
+        if seconds > _LONGEST.total_seconds():
+            self.fail(f"{value!r} is more than ten years", param, ctx)
+        return timedelta(seconds=seconds)
+
+
+def register(main: click.Group) -> None:
+    """Adds the commands to `sisters`."""
+    for command in (audit, catch_up, timeline, dead):
+        main.add_command(command)
+
+
+@click.command()
+@click.option("--stuck-after", default="120", show_default=True, type=_Span(), help="open for longer is stuck")
+@click.option("--against-provider", is_flag=True, help="compare with Twilio's own message log, both ways")
+@click.option("--since", type=_Span(), help="how far back to compare  [default: 2h]")
+@checked
+def audit(stuck_after: timedelta, since: timedelta | None, *, against_provider: bool) -> None:
+    """Recount how every message ended; exit 1 when something is stuck, overtaken, lost or doubled."""
+    from core.operations.audit import recount
+    from core.wiring.operator import comparer
+
+    if since is not None and not against_provider:
+        raise click.UsageError("--since goes with --against-provider")
+    if not against_provider:
+        with _store() as store:
+            result = recount(store, stuck_after=stuck_after)
+        click.echo(json.dumps(_recount_json(result), indent=2))
+        sys.exit(0 if result.good else SAYS_NO)
+    with _operating(), comparer(os.environ) as (store, compared):
+        comparison = compared.compare(datetime.now(UTC) - (_SINCE if since is None else since), stuck_after=stuck_after)
+        result = recount(store, stuck_after=stuck_after)
+    click.echo(json.dumps(_recount_json(result, comparison), indent=2))
+    sys.exit(0 if result.good and comparison.good else SAYS_NO)
+
+
+@click.command("catch-up")
+@click.option("--since", type=_Span(), help="how far back to read; without: from the mark of the last reading")
+@checked
+def catch_up(since: timedelta | None) -> None:
+    """Find in Twilio's log what never reached us; print counts as JSON. Workers do so by themselves."""
+    from core.wiring.worker import catch_up as reading
+
+    with _operating(), reading(os.environ) as found:
+        click.echo(json.dumps(found.run(since).as_json()))
+
+
+@click.command()
+@click.argument("name", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="a JSON list of {at, event, ...}")
+@click.option("--texts", is_flag=True, help="show what was written and answered")
+@checked
+def timeline(name: str, *, as_json: bool, texts: bool) -> None:
+    """Say what happened to ID: m12 or 12 (a message), t3 (a turn), d9 (a delivery), or any SID of Twilio."""
+    from core.model import TWILIO
+    from core.operations.timeline import timeline as read
+
+    with _store() as store:
+        events = read(store, name, channels=(TWILIO,), texts=texts)
+    if events is None:
+        click.echo("no message, turn or delivery has this id; it may have been erased", err=True)
+        sys.exit(SAYS_NO)
+    if as_json:
+        click.echo(json.dumps([event.as_json() for event in events], ensure_ascii=False, indent=2))
+        return
+    for line in _table(events):
+        click.echo(line)
+
+
+@click.group()
+def dead() -> None:
+    """Dead letters: what came out of Redis and could not be read."""
+
+
+@dead.command("list")
+@checked
+def list_dead() -> None:
+    """List them, oldest first: id, source, time, bytes, reason."""
+    with _dead_letters() as letters:
+        for letter in letters.all():
+            at = letter.created_at.astimezone(UTC).isoformat(timespec="seconds")
+            click.echo(f"{letter.id}\t{letter.source}\t{at}\t{letter.size_bytes}\t{letter.reason}")
+
+
+@dead.command()
+@click.argument("letter_id", metavar="ID", type=click.IntRange(min=1))
+@click.option("--texts", is_flag=True, help=_NO_TEXTS)
+@checked
+def show(letter_id: int, *, texts: bool) -> None:
+    """Show one as JSON, without texts and addresses unless asked for."""
+    from core.operations.dead_letters import veiled
+
+    with _dead_letters() as letters:
+        letter = letters.read(letter_id)
+    if letter is None:
+        _says_no(letter_id)
+    payload = letter.payload.decode("utf-8", "backslashreplace") if texts else veiled(letter.payload)
+    at = letter.created_at.astimezone(UTC).isoformat(timespec="seconds")
+    shown = {"id": letter.id, "source": letter.source, "reason": letter.reason, "at": at, "payload": payload}
+    click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
+
+
+@dead.command()
+@click.argument("letter_id", metavar="ID", type=click.IntRange(min=1))
+@checked
+def replay(letter_id: int) -> None:
+    """Put one back into its list in Redis, for the workers to read again."""
+    with _dead_letters() as letters:
+        fate = letters.replay(letter_id)
+    match fate:
+        case "done":
+            click.echo("put back")
+        case "unknown":
+            _says_no(letter_id)
+        case "no_place":
+            click.echo("kept: from whose inbox it came is not known, and this release cannot read it", err=True)
+            sys.exit(SAYS_NO)
+
+
+@dead.command()
+@click.argument("letter_id", metavar="ID", type=click.IntRange(min=1))
+@checked
+def drop(letter_id: int) -> None:
+    """Remove one for good."""
+    with _dead_letters() as letters:
+        fate = letters.drop(letter_id)
+    if fate == "unknown":
+        _says_no(letter_id)
+    click.echo("dropped")
+
+
+def _recount_json(result: "Recount", comparison: "Comparison | None" = None) -> dict[str, object]:
+    """The answer of `sisters audit`, in the order in which it is documented; times in UTC."""
+    stuck = [*result.stuck, *(() if comparison is None else comparison.waiting)]
+    document: dict[str, object] = {
+        **result.endings,
+        "late": result.late,
+        "resent_unseen": result.resent_unseen,
+        "stuck": [
+            {
+                "id": it.id,
+                "sid": it.sid,
+                "phase": it.phase,
+                "since": it.since.astimezone(UTC).isoformat(timespec="milliseconds"),
+            }
+            for it in stuck
+        ],
+        "out_of_order": list(result.out_of_order),
+    }
+    if comparison is not None:
+        for name in ("lost", "doubled", "foreign", "missing"):
+            document[name] = getattr(comparison, name)
+    return document
+
+
+def _table(events: "Sequence[Event]") -> Iterator[str]:
+    """One line an event: time, seconds since the first, event, facts. `~` marks a time that is worked out."""
+    if not events:
+        return
+    width = max(len(event.event) for event in events)
+    for event in events:
+        at = event.at.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
+        after = (event.at - events[0].at).total_seconds()
+        facts = "  ".join(f"{name}={_fact(value)}" for name, value in event.facts.items() if value not in (False, ""))
+        yield f"{at}  {after:+9.3f}  {'~' if event.about else ' '}{event.event:<{width}}  {facts}".rstrip()
+
+
+def _fact(value: object) -> str:
+    return (
+        value
+        if isinstance(value, str) and value.isascii() and " " not in value
+        else json.dumps(value, ensure_ascii=False)
+    )
+
+
+@contextmanager
+def _operating() -> Generator[None]:
+    """Logs go to stderr, away from the answer."""
+    log.setup("operator", "warning", stream=sys.stderr)
+    yield
+
+
+@contextmanager
+def _store() -> "Generator[Store]":
+    from core.wiring.operator import store_of
+
+    with _operating(), store_of(os.environ) as store:
+        yield store
+
+
+@contextmanager
+def _dead_letters() -> "Generator[DeadLetters]":
+    from core.wiring.operator import dead_letters
+
+    with _operating(), dead_letters(os.environ) as letters:
+        yield letters
+
+
+def _says_no(letter_id: int) -> NoReturn:
+    click.echo(f"no dead letter {letter_id}: never there, or put back or dropped already", err=True)
+    sys.exit(SAYS_NO)
