@@ -1,18 +1,26 @@
-"""Growth: a turn costs Postgres the same with a million messages as with a thousand, in a long talk as in a short."""
+"""Growth: a turn costs Postgres the same with a million messages as with a thousand, in a long talk as in a short.
+
+And it goes on while retention deletes half of them.
+"""
 
 import itertools
 import random
 import tempfile
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import psycopg
 from psycopg import sql
 
-from core.config import DatabaseSettings
-from core.store import load_queries, migrate
+from core.config import DatabaseSettings, RetentionSettings
+from core.keeping.retention import Retention
+from core.store import Store, load_queries, migrate
 from tests.bench.cores import usage
 from tests.bench.figures import Figure, Goal
 from tests.bench.ground import Ground, NotMeasured, ground
@@ -24,6 +32,8 @@ LONG_TURNS: Final = 10_000
 """20,000 messages of one person."""
 SIZES: Final = (1_000, 100_000, 1_000_000)
 FULL_SIZE: Final = 5_000_000
+KEEP_DAYS: Final = 30
+"""What is filled in is up to 60 days old."""
 _LOOKS: Final = ("look_at_turns", "look_at_deliveries", "look_at_the_rest")
 _ACTIVE: Final = "SELECT active_time FROM pg_stat_database WHERE datname = current_database()"
 
@@ -54,10 +64,13 @@ def measure(*, smoke: bool = False, full: bool = False) -> Sequence[Figure]:
                     looks[it.size].append(it.look())
                     for name, cost in costs.items():
                         found.setdefault(name, []).append(cost)
-    return _figures(sizes, found, looks)
+        deleting = grown[-1].while_deleting(rounds, turns)
+    return [*_figures(sizes, found, looks, long_messages=2 * long_turns), *deleting]
 
 
-def _figures(sizes: Sequence[int], found: dict[str, list[_Cost]], looks: dict[int, list[float]]) -> Sequence[Figure]:
+def _figures(
+    sizes: Sequence[int], found: dict[str, list[_Cost]], looks: dict[int, list[float]], *, long_messages: int
+) -> Sequence[Figure]:
     least = found[str(sizes[0])]
     rows: list[Figure] = []
     for size in sizes[1:]:
@@ -84,7 +97,7 @@ def _figures(sizes: Sequence[int], found: dict[str, list[_Cost]], looks: dict[in
         )
     rows.append(
         Figure(
-            name=f"database time of a turn in a conversation of {2 * LONG_TURNS:,} messages",
+            name=f"database time of a turn in a conversation of {long_messages:,} messages",
             unit="ms",
             rounds=[cost.active for cost in found["long"]],
             limit_name=f"of {2 * TURNS_EACH}",
@@ -134,13 +147,73 @@ class _Grown:
             sender = {"short": self._senders[0], "long": self._senders[-1]}.get(whose) or self._random.choice(
                 self._senders[1:-1]
             )
-            bot.say("and what do you think of the next one?", sender=sender, provider_id=f"SMnew{next(self._numbers)}")
-            bot.report("delivered", provider_id=bot.channel.log[0].provider_id)
+            self._say(bot, sender)
         if len(bot.channel.sent) != turns:
             raise NotMeasured(f"{len(bot.channel.sent)} answers to {turns} messages")
         cpu_s = usage([self._place.postgres.pid]).cpu_s - cpu_before  # while its connections still live
         bot.close()
         return _Cost(active=(self._active_ms() - before) / turns, cpu=1000 * cpu_s / turns)
+
+    def while_deleting(self, rounds: int, turns: int) -> Sequence[Figure]:
+        """Each round without and with retention at work; it never comes to its end in them."""
+        took: dict[bool, list[list[float]]] = {False: [], True: []}
+        dropped: list[float] = []
+        for _ in range(rounds):
+            took[False].append(self._turns_ms(turns))
+            with self._retention(dropped):
+                took[True].append(self._turns_ms(turns))
+        if not all(dropped):
+            raise NotMeasured("retention deleted nothing")
+        with_it, without = took[True], took[False]
+        return [
+            Figure(
+                name="a turn, all its statements by the clock, while retention deletes",
+                unit="ms",
+                rounds=[median(times) for times in with_it],
+                limit_name="while it does not",
+                limit_rounds=[median(times) for times in without],
+                note=f"{median(dropped):,.0f} rows/s deleted beside it, on the same core of Postgres",
+            ),
+            Figure(
+                name="the slowest turn while retention deletes",
+                unit="ms",
+                rounds=[max(times) for times in with_it],
+                goal=Goal(bound=500, sense="at most", of="value"),
+                expected=False,
+            ),
+        ]
+
+    @contextmanager
+    def _retention(self, dropped_per_s: list[float]) -> Generator[None]:
+        """Deletes as a worker does, round after round, until the block ends."""
+        store = Store(DatabaseSettings.model_validate({"DATABASE_URL": self._url}), connections=1)
+        settings = RetentionSettings.model_validate({"RETENTION_DAYS": KEEP_DAYS})
+        retention, dropped = Retention(store=store, settings=settings), list[int]()
+        deleting = threading.Thread(target=lambda: dropped.append(retention.drop_old()))
+        began = time.monotonic()
+        deleting.start()
+        try:
+            yield
+        finally:
+            retention.stop()
+            deleting.join()
+            store.close()
+        dropped_per_s.append(sum(dropped) / (time.monotonic() - began))
+
+    def _turns_ms(self, turns: int) -> list[float]:
+        """How long each of so many turns took by the clock, from the door to the report."""
+        bot, took = Bot(self._url, self._place.redis.url, PERSON_TOKENS_PER_DAY=10**9), list[float]()
+        bot.channel.ids = self._ids
+        for _ in range(turns):
+            began = time.perf_counter()
+            self._say(bot, self._random.choice(self._senders[1:-1]))
+            took.append(1000 * (time.perf_counter() - began))
+        bot.close()
+        return took
+
+    def _say(self, bot: Bot, sender: str) -> None:
+        bot.say("and what do you think of the next one?", sender=sender, provider_id=f"SMnew{next(self._numbers)}")
+        bot.report("delivered", provider_id=bot.channel.log[0].provider_id)
 
     def look(self) -> float:
         """What a worker asks every few seconds for its metrics."""
