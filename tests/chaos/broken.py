@@ -41,6 +41,9 @@ class Breakage:
 
 
 _HELD: Final = "WHERE id = %(turn_id)s AND worker_id = %(worker_id)s AND claims = %(fence)s AND finished_at IS NULL"
+_STORES: Final = (
+    "WHERE t.id = %(turn_id)s AND t.worker_id = %(worker_id)s AND t.claims = %(fence)s AND t.finished_at IS NULL\n"
+)
 _SCHEMA: Final = "core/sql/migrations/0001_people_turns_deliveries.sql"
 _STORED_ONCE: Final = "ON CONFLICT ON CONSTRAINT messages_stored_once DO NOTHING\n"
 _ONCE: Final = (
@@ -65,6 +68,11 @@ BREAKAGES: Final = (
                 path="core/sql/turn.sql",
                 old=f"SELECT superseded FROM turns\n{_HELD}\nFOR UPDATE",
                 new="SELECT superseded FROM turns WHERE id = %(turn_id)s FOR UPDATE",
+            ),
+            Edit(
+                path="core/sql/turn.sql",
+                old=f"    {_STORES}",
+                new="    WHERE t.id = %(turn_id)s\n",
             ),
             Edit(
                 path=_SCHEMA,
