@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ APPS: Final[Mapping[str, str]] = {
 }
 RATE: Final = 200.0
 SLOW_LLM_MS: Final = 30_000
+_CALM_S: Final = 1.0
+"""In which the worker comes to rest between two loads."""
 _UP_WITHIN: Final = timedelta(seconds=60)
 _CONFIG: Final = str(ROOT / "deploy" / "gunicorn.conf.py")
 _SISTERS: Final = str(Path(sys.executable).with_name("sisters"))
@@ -102,14 +105,15 @@ def _saturate(place: Ground, served: Webhook, messages: int) -> tuple[Loaded, fl
 def _beside_a_slow_llm(place: Ground, rounds: int, seconds: float) -> Sequence[Figure]:
     p50: list[float] = []
     p99: dict[float, list[float]] = {0.0: [], SLOW_LLM_MS: []}
-    with webhook(place, APPS["ours"]) as served:
+    with webhook(place, APPS["ours"]) as served, _worker_in_the_background(place):
         drive(spec(place.environ, served.port, int(RATE), rate=RATE))
         for _ in range(rounds):
             for llm_ms, found in p99.items():
                 forget_everything(place)
+                place.standin.delay(chat=0)  # what waits is answered, and meets a turn that is gone
+                time.sleep(_CALM_S)
                 place.standin.delay(chat=llm_ms)
-                with _worker_in_the_background(place):
-                    loaded = drive(spec(place.environ, served.port, int(RATE * seconds), rate=RATE, connections=50))
+                loaded = drive(spec(place.environ, served.port, int(RATE * seconds), rate=RATE, connections=50))
                 found.append(loaded.percentile(99))
                 p50.append(loaded.percentile(50))
     return [

@@ -19,7 +19,7 @@ from core.adapters.redis_inbox import inboxes
 from deploy.local.child import Child
 from deploy.local.stack import ROOT
 from tests.bench.acknowledge import Webhook, webhook
-from tests.bench.cores import pinned, usage
+from tests.bench.cores import MEASURED, OTHERS, pinned, usage
 from tests.bench.figures import Figure, Goal
 from tests.bench.ground import Ground, NotMeasured, ground
 from tests.bench.load import Loaded, drive, spec
@@ -138,19 +138,19 @@ def _audit(place: Ground) -> dict[str, Any]:
 
 @contextmanager
 def workers(place: Ground, count: int, places: int) -> Generator[Sequence[Child]]:
-    """So many `sisters worker` on all cores, behind webhook and driver where these want the core too."""
+    """So many more `sisters worker` on all cores, behind webhook and driver where these want the core too."""
     command = [_SISTERS, "worker", "--concurrency", str(places)]
+    alive = "SELECT FROM workers WHERE beat_at > now() - interval '5 s'"
+    before = place.rows(alive)
     with ExitStack() as parts:
         children: list[Child] = []
-        with pinned(*os.sched_getaffinity(0)):
-            for number in range(count):
+        with pinned(MEASURED, OTHERS):  # this process itself is kept to one of them
+            for number in range(before, before + count):
                 log = place.logs / f"worker-{number}.log"
                 children.append(Child(command, log=log, environ=place.environ, directory=ROOT))
                 parts.callback(children[-1].kill)
         children[-1].wait_until(
-            lambda: place.rows("SELECT FROM workers WHERE beat_at > now() - interval '5 s'") >= count,
-            within=timedelta(seconds=120),
-            name="the workers",
+            lambda: place.rows(alive) >= before + count, within=timedelta(seconds=120), name="the workers"
         )
         for child in children:
             os.setpriority(os.PRIO_PGRP, child.pid, 10)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, LiteralString
 
@@ -18,7 +19,7 @@ from tests.bench.figures import Figure, Goal
 from tests.bench.ground import Ground, Talkers, ground
 
 LLM_MS: Final = 2000
-PLACES: Final = 25
+PLACES: Final = 12
 """Turns at once of each worker: so few that eight of them wait for the LLM and not for a core."""
 COUNTS: Final = (1, 2, 4, 8)
 WINDOWS: Final = 2
@@ -42,10 +43,15 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
     counts, window_s, windows = ((1,), 1.0, 1) if smoke else (COUNTS, 5.0, WINDOWS)
     rates: dict[int, list[float]] = {}
     costs: list[Figure] = []
-    with tempfile.TemporaryDirectory() as directory, ground(Path(directory), MODERATION="off") as place:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        ground(Path(directory), MODERATION="off") as place,
+        ExitStack() as parts,
+    ):
         place.remember(max(counts) * PLACES * 2, load_cast(DEFAULT_PROMPTS).default.id)
         place.standin.delay(chat=100 if smoke else LLM_MS)
-        for count in counts:
+        for before, count in pairwise((0, *counts)):
+            parts.enter_context(workers(place, count - before, PLACES))
             found = _with(place, count, window_s, windows)
             rates[count] = [(b.sent - a.sent) / (b.at - a.at) for a, b in found.busy]
             if count == counts[-1]:
@@ -72,11 +78,9 @@ class _Found:
 
 
 def _with(place: Ground, count: int, window_s: float, windows: int) -> _Found:
-    people = int(count * PLACES * 1.4)
-    with ExitStack() as parts:
-        parts.enter_context(workers(place, count, PLACES))
-        idle = (_look(place), _after(place, window_s))
-        parts.enter_context(Talkers(place, people))
+    """What `count` workers, which run, do while nobody writes and while more people write than they have places."""
+    idle = (_look(place), _after(place, window_s))
+    with Talkers(place, int(count * PLACES * 1.4)):
         time.sleep(2 * LLM_MS / 1000 + 1)
         return _Found(idle=idle, busy=[(_look(place), _after(place, window_s)) for _ in range(windows)])
 

@@ -5,6 +5,7 @@ The simulator checks far more and is too slow to stand beside 300 calls at once.
 """
 
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -36,6 +37,30 @@ class World:
         """Each accepted message: to whom, when its request was here (CLOCK_MONOTONIC), its SID."""
         self.delays_ms: dict[str, float] = {"chat": 0.0, "send": 0.0, "typing": 0.0, "moderation": 0.0}
         self._news: list[Callable[[], None]] = []
+        self._held: dict[int, tuple[str, asyncio.TimerHandle, Callable[[], None]]] = {}
+        self._numbers = itertools.count()
+
+    def set_delays(self, delays_ms: dict[str, float]) -> None:
+        """From now on; what waits for a delay that is none any more is answered at once."""
+        self.delays_ms.update(delays_ms)
+        for kind, handle, answer in list(self._held.values()):
+            if not self.delays_ms.get(kind):
+                handle.cancel()
+                answer()
+
+    def after_delay(self, kind: str, send: _Send, answer: bytes) -> None:
+        """Sends the answer once its kind's delay is over."""
+        delay_ms = self.delays_ms.get(kind, 0.0)
+        if not delay_ms:
+            send(answer)
+            return
+        number = next(self._numbers)
+
+        def end() -> None:
+            del self._held[number]
+            send(answer)
+
+        self._held[number] = (kind, asyncio.get_running_loop().call_later(delay_ms / 1000, end), end)
 
     def sent(self, recipient: str) -> str:
         """Notes a message and returns its SID."""
@@ -109,7 +134,7 @@ class Connection(asyncio.Protocol):
                 query = dict(parse_qsl(urlsplit(target).query))
                 self._world.tell_of_sends(int(query["after"]), self._write, wait=query.get("wait") != "0")
             case "PUT", "delays":
-                self._world.delays_ms.update(json.loads(body))
+                self._world.set_delays(json.loads(body))
                 self._write(_json(self._world.delays_ms))
             case _:
                 self._write(_json({"error": "no such path"}, HTTPStatus.NOT_FOUND))
@@ -119,10 +144,7 @@ class Connection(asyncio.Protocol):
         if self._is_new:
             self._is_new = False
             self._world.counts[f"connections_{'llm' if kind in ('chat', 'moderation') else 'twilio'}"] += 1
-        if delay_ms := self._world.delays_ms.get(kind, 0.0):
-            asyncio.get_running_loop().call_later(delay_ms / 1000, self._write, answer)
-        else:
-            self._write(answer)
+        self._world.after_delay(kind, self._write, answer)
 
     def _create(self, path: str, body: bytes) -> bytes:
         form = dict(parse_qsl(body.decode(), keep_blank_values=True))

@@ -6,6 +6,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
@@ -38,6 +39,11 @@ def get(url: str) -> Any:
         return json.load(answer)
 
 
+def delay(url: str, **ms: int) -> None:
+    request = urllib.request.Request(f"{url}/delays", method="PUT", data=json.dumps(ms).encode())
+    urllib.request.urlopen(request, timeout=5).close()
+
+
 @pytest.fixture
 def twilio(url: str) -> Client:
     client = Client(ACCOUNT, "token")
@@ -46,8 +52,7 @@ def twilio(url: str) -> Client:
 
 
 def test_the_model_waits_as_told_and_answers(url: str) -> None:
-    request = urllib.request.Request(f"{url}/delays", method="PUT", data=b'{"chat": 200}')
-    urllib.request.urlopen(request, timeout=5).close()
+    delay(url, chat=200)
     began = time.monotonic()
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
     completion = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
@@ -85,3 +90,16 @@ def test_connections_are_counted_by_whom_they_speak_to(url: str, twilio: Client)
     for _ in range(3):
         twilio.messages.create(from_="whatsapp:+1", to="whatsapp:+2", body="hello")
     assert get(f"{url}/counts")["counts"]["connections_twilio"] == before + 1
+
+
+def test_who_waits_is_answered_when_the_delay_is_taken_away(url: str) -> None:
+    delay(url, chat=30_000)
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.chat.completions.create, model="m", messages=[{"role": "user", "content": "hello"}])
+        with pytest.raises(TimeoutError):
+            asked.result(0.3)
+        delay(url, chat=0)
+        assert asked.result(5).choices[0].message.content == ANSWER
+    assert time.monotonic() - began < 5
