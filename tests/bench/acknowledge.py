@@ -1,11 +1,10 @@
 """Acknowledge: how many messages a core of the webhook takes, and that a slow LLM does not slow it."""
 
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,9 +16,9 @@ import redis
 from deploy.local.child import Child, free_port
 from deploy.local.loopback import reachable
 from deploy.local.stack import ROOT
-from tests.bench.cores import MEASURED, OTHERS, pinned, usage
+from tests.bench.cores import MEASURED, OTHERS, give_way, pinned, usage
 from tests.bench.figures import Figure, Goal
-from tests.bench.ground import Ground, ground
+from tests.bench.ground import Ground, NotMeasured, ground
 from tests.bench.load import Loaded, drive, spec
 
 APPS: Final[Mapping[str, str]] = {
@@ -31,6 +30,7 @@ RATE: Final = 200.0
 SLOW_LLM_MS: Final = 30_000
 _CALM_S: Final = 1.0
 """In which the worker comes to rest between two loads."""
+_TRIES: Final = 20
 _UP_WITHIN: Final = timedelta(seconds=60)
 _CONFIG: Final = str(ROOT / "deploy" / "gunicorn.conf.py")
 _SISTERS: Final = str(Path(sys.executable).with_name("sisters"))
@@ -109,8 +109,8 @@ def _beside_a_slow_llm(place: Ground, rounds: int, seconds: float) -> Sequence[F
         drive(spec(place.environ, served.port, int(RATE), rate=RATE))
         for _ in range(rounds):
             for llm_ms, found in p99.items():
-                forget_everything(place)
                 place.standin.delay(chat=0)  # what waits is answered, and meets a turn that is gone
+                forget_everything(place)
                 time.sleep(_CALM_S)
                 place.standin.delay(chat=llm_ms)
                 loaded = drive(spec(place.environ, served.port, int(RATE * seconds), rate=RATE, connections=50))
@@ -130,13 +130,15 @@ def _beside_a_slow_llm(place: Ground, rounds: int, seconds: float) -> Sequence[F
 
 
 @contextmanager
-def webhook(place: Ground, app: str = APPS["ours"], **more: str) -> Generator[Webhook]:
-    """gunicorn with our own configuration, on a core of its own."""
+def webhook(
+    place: Ground, app: str = APPS["ours"], *, cores: Sequence[int] = (MEASURED,), **more: str
+) -> Generator[Webhook]:
+    """gunicorn with our own configuration, on a core of its own unless told otherwise."""
     port = free_port()
     environ = {**place.environ, "PORT": str(port), **more}
     name = app.partition(":")[2].strip("()")
     command = [sys.executable, "-m", "gunicorn", "--config", _CONFIG, app]
-    with pinned(MEASURED):
+    with pinned(*cores):
         child = Child(command, log=place.logs / f"webhook-{name}.log", environ=environ, directory=ROOT)
     try:
         child.wait_until(lambda: reachable(f"http://127.0.0.1:{port}/healthz"), within=_UP_WITHIN, name=app)
@@ -153,15 +155,19 @@ def _worker_in_the_background(place: Ground) -> Generator[None]:
         child = Child(command, log=place.logs / "worker.log", environ=place.environ, directory=ROOT)
     try:
         child.wait_until(lambda: place.rows("SELECT FROM workers") == 1, within=_UP_WITHIN, name="worker")
-        os.setpriority(os.PRIO_PGRP, child.pid, 19)
+        give_way(child.pid, 19)
         yield
     finally:
         child.kill()
 
 
 def forget_everything(place: Ground) -> None:
-    """Empties Redis and Postgres."""
+    """Empties Redis and Postgres, also under a worker that is at work: who loses a deadlock tries again."""
     with redis.Redis.from_url(place.redis.url) as client:  # pyright: ignore[reportUnknownMemberType]
         client.flushdb()  # pyright: ignore[reportUnknownMemberType]
-    with psycopg.connect(place.postgres.url) as connection:
-        connection.execute("TRUNCATE people, workers CASCADE")
+    with psycopg.connect(place.postgres.url, autocommit=True) as connection:
+        for _ in range(_TRIES):
+            with suppress(psycopg.errors.DeadlockDetected):
+                connection.execute("TRUNCATE people, workers CASCADE")
+                return
+    raise NotMeasured("Postgres was never at rest")

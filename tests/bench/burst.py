@@ -1,7 +1,6 @@
 """Burst: 5,000 messages of 1,000 people within 5 s are acknowledged, answered in order, and leave no memory behind."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from core.adapters.redis_inbox import inboxes
 from deploy.local.child import Child
 from deploy.local.stack import ROOT
 from tests.bench.acknowledge import Webhook, webhook
-from tests.bench.cores import MEASURED, OTHERS, pinned, usage
+from tests.bench.cores import MEASURED, OTHERS, give_way, pinned, usage
 from tests.bench.figures import Figure, Goal
 from tests.bench.ground import Ground, NotMeasured, ground
 from tests.bench.load import Loaded, drive, spec
@@ -47,7 +46,10 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
     messages, people, seconds = (50, 10, 1.0) if smoke else (5000, 1000, SECONDS)
     with tempfile.TemporaryDirectory() as directory, ground(Path(directory), MODERATION="off") as place:
         place.standin.delay(chat=LLM_MS if not smoke else 100)
-        with webhook(place) as served, workers(place, 1 if smoke else WORKERS, PLACES) as children:
+        with (
+            webhook(place, cores=(MEASURED, OTHERS)) as served,
+            workers(place, 1 if smoke else WORKERS, PLACES) as children,
+        ):
             bursts = [_burst(place, served, children, messages, people, seconds) for _ in range(2)]
             audit = _audit(place)
     held = {name: [burst.rss[name] / 1e6 for burst in bursts] for name in ("webhook", "workers")}
@@ -153,5 +155,5 @@ def workers(place: Ground, count: int, places: int) -> Generator[Sequence[Child]
             lambda: place.rows(alive) >= before + count, within=timedelta(seconds=120), name="the workers"
         )
         for child in children:
-            os.setpriority(os.PRIO_PGRP, child.pid, 10)
+            give_way(child.pid, 10)
         yield children

@@ -28,6 +28,17 @@ def pinned(*cores: int) -> Generator[None]:
         os.sched_setaffinity(0, before)
 
 
+def give_way(pid: int, nice: int) -> None:
+    """Lets the others go before that session's processes, as the weights of our units and containers do.
+
+    Where the kernel shares time by session first (autogroup), only the session's own nice value counts.
+    """
+    os.setpriority(os.PRIO_PGRP, pid, nice)
+    group = Path(f"/proc/{pid}/autogroup")
+    if group.exists():
+        group.write_text(str(nice), encoding="ascii")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """User and system time of some processes so far, and the memory that they hold now."""
