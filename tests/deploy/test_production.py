@@ -44,6 +44,11 @@ def test_a_service_is_hardened(name: str):
     assert set(service.get("secrets", [])) <= OVERRIDE["secrets"].keys()
 
 
+def test_however_busy_the_workers_are_the_webhook_acknowledges():
+    assert BASE["services"]["webhook"]["cpu_shares"] >= 4096
+    assert not {"cpu_shares"} & {*BASE["services"]["worker"], *OVERRIDE["services"]["worker"]}  # Docker's 1024
+
+
 def test_databases_have_no_way_out_and_no_port():
     assert OVERRIDE["networks"]["data"] == {"internal": True}
     for name in ("redis", "postgres", "backup"):

@@ -97,6 +97,12 @@ def test_what_lasts_comes_back_after_two_seconds_and_stops_in_time(host: Path, u
     assert {"postgresql.service", "redis-server.service"} <= set(" ".join(setting(host, unit, "After")).split())
 
 
+def test_however_busy_the_workers_are_the_webhook_acknowledges(host: Path):
+    (webhook,) = setting(host, "sisters-webhook.service", "CPUWeight")
+    assert int(webhook) >= 1000
+    assert setting(host, "sisters-worker@1.service", "CPUWeight") == []  # systemd's 100
+
+
 def test_the_user_has_neither_shell_nor_home(tmp_path: Path):
     (tmp_path / "etc").mkdir()
     subprocess.run(["systemd-sysusers", f"--root={tmp_path}", str(UNITS / "sysusers.conf")], check=True, timeout=30)
