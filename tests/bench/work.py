@@ -17,7 +17,7 @@ LLM_MS: Final = 2000
 ROUNDS: Final = 3
 WARM_UP: Final = 2 * THREADS
 """Messages: each person's first ones meet caches that are empty and connections that are not made yet."""
-WINDOW_S: Final = 10.0
+WINDOW_S: Final = 8.0
 
 
 def measure(*, smoke: bool = False) -> Sequence[Figure]:
