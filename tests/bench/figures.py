@@ -1,9 +1,7 @@
 """One line of the performance table: what was measured, the limit beside it, the goal, and whether it is met."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
@@ -91,11 +89,6 @@ class Figure:
             "expected": self.expected,
             "note": self.note,
         }
-
-
-def write(figures: Iterable[Figure], path: Path) -> None:
-    """Writes them as one JSON list."""
-    path.write_text(json.dumps([figure.as_json() for figure in figures], indent=1) + "\n", encoding="utf-8")
 
 
 def table(figures: Iterable[Figure]) -> str:

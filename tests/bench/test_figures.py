@@ -1,9 +1,6 @@
 """A ratio is taken within a round, and a goal speaks of it or of the value."""
 
-import json
-from pathlib import Path
-
-from tests.bench.figures import Figure, Goal, table, write
+from tests.bench.figures import Figure, Goal, table
 
 
 def test_the_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
@@ -23,11 +20,10 @@ def test_a_goal_is_a_bound_on_the_ratio_or_on_the_value() -> None:
     assert Figure(name="a", unit="MB", rounds=[401]).met is None
 
 
-def test_a_table_and_a_file_tell_of_a_missed_goal(tmp_path: Path) -> None:
+def test_a_table_and_json_tell_of_a_missed_goal() -> None:
     missed = Figure(name="cpu", unit="ms", rounds=[6.0], limit_rounds=[5.0], goal=Goal(bound=1.0, sense="at most"))
     assert "| 1.20 |" in table([missed])
     assert "MISSED" in table([missed])
-    write([missed], tmp_path / "figures.json")
-    (told,) = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    told = missed.as_json()
     assert told["met"] is False
     assert told["ratio"] == 1.2
