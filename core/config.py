@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -43,6 +44,8 @@ PUBLISHED: Final = frozenset({
     "AC51573251573251573251573251573251", "simulated-auth-token", "simulated-inspect-token",
 })  # fmt: skip
 """The account and the tokens of the simulated world: whoever reads this can sign with them."""
+
+_TRACING_PACKAGES: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 
 
 def _seconds(value: Any) -> Any:
@@ -292,6 +295,56 @@ class RetentionSettings(_Group):
         return timedelta(days=self.days) if self.days else None
 
 
+class TracingSettings(_Group):
+    """Whether traces are exported, and where to. Whatever else OTEL_* says, OpenTelemetry's SDK reads by itself."""
+
+    disabled: str = Field(alias="OTEL_SDK_DISABLED", default="")
+    exporter: str = Field(alias="OTEL_TRACES_EXPORTER", default="otlp", description="none switches traces off")
+    protocol: str = Field(alias="OTEL_EXPORTER_OTLP_PROTOCOL", default="http/protobuf")
+    headers: str = Field(alias="OTEL_EXPORTER_OTLP_HEADERS", default="", repr=False)
+    endpoint: _Url | Literal[""] = Field(
+        alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        default="",
+        description="a collector's address, e.g. http://127.0.0.1:4318; unset: no traces",
+    )
+    traces_endpoint: _Url | Literal[""] = Field(
+        alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        default="",
+        description="the same for traces alone, with its path, e.g. http://127.0.0.1:4318/v1/traces",
+    )
+
+    @property
+    def on(self) -> bool:
+        """Whether this process is traced."""
+        return bool(self.endpoint or self.traces_endpoint) and not _forbids_traces(self.disabled, self.exporter)
+
+    @field_validator("endpoint", "traces_endpoint")
+    @classmethod
+    def _can_be_reached(cls, value: str, info: ValidationInfo) -> str:
+        if not value or _forbids_traces(info.data["disabled"], info.data["exporter"]):
+            return value
+        if not all(map(_installed, _TRACING_PACKAGES)):
+            raise ValueError(
+                "the packages that send traces are not installed; run uv sync --extra tracing, or pip install "
+                "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http, or unset the variable"
+            )
+        if info.data["protocol"] != "http/protobuf":
+            raise ValueError("traces are sent as http/protobuf alone; unset OTEL_EXPORTER_OTLP_PROTOCOL")
+        return value
+
+
+def _forbids_traces(disabled: str, exporter: str) -> bool:
+    return disabled.strip().lower() == "true" or exporter.strip().lower() == "none"
+
+
+def _installed(package: str) -> bool:
+    """Whether that could be imported; without importing it."""
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # not even what it is a part of
+        return False
+
+
 class EmbeddingSettings(_Group):
     """Likeness by embeddings: any server that speaks OpenAI's embeddings; off without a base URL."""
 
@@ -320,6 +373,7 @@ SECRETS: Final = (
     "DATABASE_URL", "INSPECT_DATABASE_URL",
     "POSTGRES_PASSWORD", "REDIS_URL", "BROKER_URL", "TWILIO_AUTH_TOKEN", "TWILIO_API_KEY",
     "TWILIO_API_SECRET", "OPENAI_API_KEY", "LLM_PROVIDERS", "METRICS_TOKEN", "INSPECT_TOKEN", "EMBEDDINGS_API_KEY",
+    "OTEL_EXPORTER_OTLP_HEADERS",
 )  # fmt: skip
 """Variables whose value is told to nobody; each may also come from a file, as NAME_FILE."""
 

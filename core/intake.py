@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from core import metrics
+from core import metrics, tracing
 from core.cast.characters import Cast
 from core.model import InboundMessage, Unreadable, load_inbound
 from core.ports import Inbox, Inboxes
@@ -116,12 +116,22 @@ class Intake:
     def _store_entries(self, inbox: Inbox, worker_id: UUID | None) -> tuple[int, HeldTurn | None]:
         """Returns how many were new, and the turn that this worker now holds."""
         messages, unreadable = _read(inbox.entries)
+        with tracing.resume("intake", (message.traceparent for message in messages)):
+            return self._store_read(inbox.person, messages, unreadable, worker_id)
+
+    def _store_read(
+        self,
+        person: str,
+        messages: Sequence[InboundMessage],
+        unreadable: Sequence[tuple[bytes, str]],
+        worker_id: UUID | None,
+    ) -> tuple[int, HeldTurn | None]:
         groups = _by_channel(messages)
         if len(groups) == 1 and not unreadable and (taken := self._take_in(messages, worker_id)) is not None:
             return taken
         with self._store.transaction() as transaction:
             for entry, reason in unreadable:
-                transaction.run("bury_entry", person=inbox.person, payload=entry, reason=reason)
+                transaction.run("bury_entry", person=person, payload=entry, reason=reason)
                 metrics.DEAD_LETTERS.labels("inbox").inc()
             stored, held = 0, None
             for group in groups:
@@ -212,6 +222,7 @@ class Intake:
             "quoted_ids": [m.quoted_id or None for m in messages],
             "lates": [m.late for m in messages],
             "received_ats": [m.received_at for m in messages],
+            "traceparents": [m.traceparent or None for m in messages],
         }
 
 

@@ -76,6 +76,8 @@ class InboundMessage:
     quoted_id: Id = ""
     late: bool = False
     """True when the provider itself delivered it late (catch-up), which exempts it from the order at the door."""
+    traceparent: str = ""
+    """The trace that it came in, as W3C's header has it; "" where nothing is traced."""
     version: int = WIRE_VERSION
 
     @property

@@ -16,6 +16,7 @@ if several and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 
 from prometheus_client.multiprocess import mark_process_dead  # noqa: E402  # pyright: ignore[reportUnknownVariableType]
 
+from core import tracing  # noqa: E402
 from core.adapters.redis_inbox import DOOR_THREADS  # noqa: E402
 from core.errors import ConfigurationError  # noqa: E402
 from core.wiring.webhook import webhook_parts  # noqa: E402
@@ -56,6 +57,11 @@ control_socket_disable = True
 # PUBLIC_URL says what Twilio called: no header of a proxy is believed, and none that contradicts another is refused.
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
+
+
+def worker_exit(_server: Any, _worker: Any) -> None:
+    """In the process that ends: sends the spans that wait."""
+    tracing.stop()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

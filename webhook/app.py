@@ -10,7 +10,7 @@ import structlog
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from core import __version__
+from core import __version__, tracing
 from core.config import TwilioSettings, WebSettings
 from core.errors import Transient
 from core.ports import Door
@@ -42,6 +42,7 @@ def create_app(web: WebSettings, twilio_settings: TwilioSettings, door: Door) ->
 
 def from_environment() -> Flask:
     """What gunicorn serves. Raises: ConfigurationError."""
+    tracing.start("sisters-webhook")  # gunicorn has forked: this is one of its processes
     return create_app(*webhook_parts(os.environ))
 
 

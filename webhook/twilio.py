@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 from flask import Blueprint, Response, request
 
+from core import tracing
 from core.config import TwilioSettings
 from core.model import LONGEST_ID, Button, InboundMessage, Location, Media, StatusReport
 from core.ports import Door
@@ -30,6 +31,7 @@ _IDS: Final = (
     "MessageStatus",
     "ErrorCode",
 )
+_SPAN: Final = {"http.request.method": "POST", "http.route": "/whatsapp"}
 _log = structlog.get_logger(__name__)
 
 
@@ -54,7 +56,13 @@ def blueprint(twilio: TwilioSettings, signatures: Signatures, door: Door) -> Blu
         reason = _why_no_message(form, twilio.number)
         if reason:
             return _ignored(reason, form)
-        door.accept(parse_message(form, datetime.now(UTC)))
+        carried = request.environ.get("HTTP_TRACEPARENT")  # a proxy's
+        # Begun only now: a flood of what nobody signed costs no spans.
+        with tracing.resume("POST /whatsapp", [carried], _SPAN, kind="server") as span:
+            message = parse_message(form, datetime.now(UTC), traceparent=tracing.traceparent())
+            span.set({"messaging.message.id": message.provider_id})
+            door.accept(message)
+            span.set({"http.response.status_code": 200})
         MESSAGES.inc()
         ACK_SECONDS.observe(time.perf_counter() - began)
         return _acknowledged()
@@ -73,7 +81,7 @@ def blueprint(twilio: TwilioSettings, signatures: Signatures, door: Door) -> Blu
     return pages
 
 
-def parse_message(form: Form, received_at: datetime) -> InboundMessage:
+def parse_message(form: Form, received_at: datetime, *, traceparent: str = "") -> InboundMessage:
     """Returns the message that the form holds. Source: FACTS 1.1 and 1.2 (Twilio docs as of 2026-11)."""
     first = form.first
     text = first("Body")
@@ -92,6 +100,7 @@ def parse_message(form: Form, received_at: datetime) -> InboundMessage:
         location=_location(form),
         button=Button(payload=payload, text=first("ButtonText") or first("ListTitle") or text) if payload else None,
         quoted_id=first("OriginalRepliedMessageSid"),
+        traceparent=traceparent,
     )
 
 

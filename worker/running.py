@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 from prometheus_client import REGISTRY
 
-from core import __version__
+from core import __version__, tracing
 from core.config import WorkerSettings
 from core.errors import Transient
 from core.metrics import IN_FLIGHT, PLACES
@@ -53,6 +53,7 @@ def start() -> None:
     """Makes the parts and starts the keeper; services that are away are waited for, not for here."""
     global _running  # noqa: PLW0603 - one worker a process, as Celery's signals have it
     parts = worker_parts(os.environ)
+    tracing.start("sisters-worker", instance=str(parts.worker_id))
     pool = TurnPool(parts.turns.run, size=parts.concurrency)
     keeper = Keeper(
         upkeep=parts.upkeep,
@@ -100,6 +101,7 @@ def stop() -> None:
     except Transient as error:
         _log.warning("not_handed_back", reason=error.reason, code=error.code)
     _log.info("worker_stopped", all_ended=ended, all_sent=sent, handed_back=handed_back)
+    tracing.stop()
     _leave()
 
 

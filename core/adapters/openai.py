@@ -14,6 +14,7 @@ import httpx2
 import openai
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core import tracing
 from core.adapters.line import CONNECT, Call, CallError
 from core.adapters.thoughts import without_thoughts
 from core.adapters.tools import as_tool, chosen_option, speaks_of_tools
@@ -60,6 +61,12 @@ class OpenAiLlm:
         self._client = client(provider.base_url, provider.api_key, connections=connections)
         self._dialect = _Dialect()
         self._thinks_unseen = False
+        self._span_name = f"chat {provider.model}"
+        self._about: tracing.Attributes = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": provider.name,
+            "gen_ai.request.model": provider.model,
+        }
 
     @property
     def name(self) -> str:
@@ -71,6 +78,16 @@ class OpenAiLlm:
 
         Raises: Transient; Permanent: `rejected` and `encoding` are about this request, any other about the provider.
         """
+        with tracing.span(self._span_name, self._about, kind="client") as span:
+            try:
+                completion = self._complete(prompt, deadline, choice)
+            except OutsideError as error:
+                span.set(_usage_told(error.spent))
+                raise
+            span.set({"gen_ai.response.model": completion.model, **_usage_told(completion.spent)})
+            return completion
+
+    def _complete(self, prompt: Sequence[ChatMessage], deadline: float, choice: Choice | None) -> Completion:
         started = monotonic()
         until = min(started + self._timeout.total_seconds(), deadline)
         messages = [{"role": entry.role, "content": entry.text} for entry in prompt]
@@ -152,6 +169,10 @@ class OpenAiLlm:
         elif self._thinks_unseen and cut:
             return ""
         return spoken.text.strip()
+
+
+def _usage_told(spent: Spent) -> tracing.Attributes:
+    return {"gen_ai.usage.input_tokens": spent.tokens_in, "gen_ai.usage.output_tokens": spent.tokens_out}
 
 
 def _shows(text: str) -> bool:

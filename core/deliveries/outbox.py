@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from core import metrics
+from core import metrics, tracing
 from core.config import TurnSettings
 from core.deliveries.doubts import Doubts
 from core.deliveries.report_desk import ReportDesk
@@ -45,6 +45,7 @@ class Claim(Attempt):
     failures: int
     age: timedelta
     slot_at: datetime | None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +136,9 @@ class Outbox:
                 _count("expired")
                 self._settling.settle("drop_claim", claim)
                 return False
-            with metrics.SEND_SECONDS.time():
+            with _span(claim) as span, metrics.SEND_SECONDS.time():
                 provider_id = self._channels[claim.channel].send(_outgoing(claim))
+                span.set({"messaging.message.id": provider_id})
         except Transient as error:
             return self._again(claim, error)
         except Permanent as error:
@@ -268,6 +270,18 @@ class Outbox:
             _log.warning("not_settled", delivery=claim.delivery_id, statement="pause_sender", reason=str(lost))
         self._settling.settle("drop_claim", claim)
         return False
+
+
+def _span(claim: Claim) -> tracing.Span:
+    """Of one call, a step of the turn that wrote the piece, whoever makes it and however late."""
+    about = {
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.system": claim.channel,
+        "sisters.delivery.id": claim.delivery_id,
+        "sisters.delivery.attempt": claim.fence,
+    }
+    return tracing.resume("send", [claim.traceparent], about, kind="client")
 
 
 def _count(outcome: str, code: str = "") -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from core import metrics
+from core import metrics, tracing
 from core.delivery import FAILURES, RANKS, Remedy, advances, anew_after, goes_anew, pause, remedy, went_out
 from core.model import StatusReport
 from core.store import Transaction
@@ -30,6 +30,7 @@ class _Reported:
     state: str
     status: str
     provider_id: str | None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,12 @@ class Reports:
             return _recall(transaction, report) if went_out(report.status) else None
         if not advances(found.status, report.status):
             return None
+        about = {"sisters.delivery.id": found.delivery_id, "sisters.report.status": report.status}
+        with tracing.resume("report", [found.traceparent], about):
+            return self._take_effect(transaction, found, report)
+
+    def _take_effect(self, transaction: Transaction, found: _Reported, report: StatusReport) -> int:
+        """Changes the delivery; returns the conversation that may go on."""
         failed = report.status in FAILURES
         metrics.REPORTS_APPLIED.labels(report.status).inc()
         if failed:

@@ -24,6 +24,7 @@ from core.config import (
     PromptSettings,
     RedisSettings,
     RetentionSettings,
+    TracingSettings,
     TurnSettings,
     TwilioSettings,
     WebSettings,
@@ -40,6 +41,8 @@ _LIKELY_A_SLIP: Final = 85.0
 """Of 100: names as like as this differ by a letter or two."""
 _OTHERS_OWN: Final = ("TWILIO_REGION", "TWILIO_EDGE", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_LOG")
 """Read by the vendors' clients."""
+_OPENTELEMETRY: Final = "OTEL_"
+"""What begins so is OpenTelemetry's; its SDK reads far more of it than we do."""
 _POOLER_PORT: Final = "6432"
 
 
@@ -58,6 +61,7 @@ class Settings:
     prompts: PromptSettings | None
     turn: TurnSettings | None
     worker: WorkerSettings | None
+    tracing: TracingSettings | None
 
 
 _GROUPS: Final[Mapping[str, type[Any]]] = {
@@ -72,6 +76,7 @@ _GROUPS: Final[Mapping[str, type[Any]]] = {
     "worker": WorkerSettings,
     "prompts": PromptSettings,
     "embeddings": EmbeddingSettings,
+    "tracing": TracingSettings,
 }
 
 
@@ -193,7 +198,7 @@ def _slips(environ: Mapping[str, str], findings: Findings) -> None:
     known = tuple(_names())
     for name in sorted(environ):
         plain = name.removesuffix("_FILE")
-        if plain in known or plain in _OTHERS_OWN:
+        if plain in known or plain in _OTHERS_OWN or plain.startswith(_OPENTELEMETRY):
             continue
         near = process.extractOne(plain, known, scorer=fuzz.ratio, score_cutoff=_LIKELY_A_SLIP)
         if near is not None:

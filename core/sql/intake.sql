@@ -34,13 +34,15 @@ WITH person AS (
     ON CONFLICT ON CONSTRAINT identities_one_person DO NOTHING
 ), stored AS (
     INSERT INTO messages (
-        conversation_id, direction, channel, provider_id, text, command, attachments, quoted_id, late, received_at)
+        conversation_id, direction, channel, provider_id, text, command, attachments, quoted_id, late, received_at,
+        traceparent)
     SELECT conversation.id, 'in', %(channel)s, m.provider_id, m.text, m.command, m.attachments, m.quoted_id, m.late,
-           m.received_at
+           m.received_at, m.traceparent
     FROM conversation, unnest(
         %(provider_ids)s::text[], %(texts)s::text[], %(commands)s::text[], %(attachments)s::jsonb[],
-        %(quoted_ids)s::text[], %(lates)s::boolean[], %(received_ats)s::timestamptz[])
-        WITH ORDINALITY AS m (provider_id, text, command, attachments, quoted_id, late, received_at, place)
+        %(quoted_ids)s::text[], %(lates)s::boolean[], %(received_ats)s::timestamptz[], %(traceparents)s::text[])
+        WITH ORDINALITY
+        AS m (provider_id, text, command, attachments, quoted_id, late, received_at, traceparent, place)
     WHERE NOT EXISTS (
         SELECT FROM erased e WHERE e.provider_hash = sha256(convert_to(%(channel)s || ':' || m.provider_id, 'UTF8')))
     ORDER BY m.place
@@ -64,13 +66,14 @@ FROM (VALUES (1)) AS always LEFT JOIN owed ON true;
 -- Stores each message once and in the order given; returns the ids of those that are new.
 INSERT INTO messages (
     conversation_id, direction, channel, provider_id, text, command, attachments, quoted_id, late, too_late,
-    received_at)
+    received_at, traceparent)
 SELECT %(conversation_id)s, 'in', %(channel)s, m.provider_id, m.text, m.command, m.attachments, m.quoted_id, m.late,
-       %(too_late)s::boolean, m.received_at
+       %(too_late)s::boolean, m.received_at, m.traceparent
 FROM unnest(
     %(provider_ids)s::text[], %(texts)s::text[], %(commands)s::text[], %(attachments)s::jsonb[], %(quoted_ids)s::text[],
-    %(lates)s::boolean[], %(received_ats)s::timestamptz[])
-    WITH ORDINALITY AS m (provider_id, text, command, attachments, quoted_id, late, received_at, place)
+    %(lates)s::boolean[], %(received_ats)s::timestamptz[], %(traceparents)s::text[])
+    WITH ORDINALITY
+    AS m (provider_id, text, command, attachments, quoted_id, late, received_at, traceparent, place)
 WHERE NOT EXISTS (
     SELECT FROM erased e WHERE e.provider_hash = sha256(convert_to(%(channel)s || ':' || m.provider_id, 'UTF8')))
   AND NOT EXISTS (

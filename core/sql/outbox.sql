@@ -16,7 +16,7 @@ WHERE d.id = (
     WHERE p.conversation_id = d.conversation_id AND p.id < d.id AND p.state = 'accepted'
       AND p.status_rank < 3 AND p.accepted_at > now() - %(pause)s::interval)
 RETURNING d.id AS delivery_id, d.conversation_id, d.attempts AS fence, d.channel, d.sender, d.recipient, d.body,
-          d.failures, now() - d.created_at AS age, d.slot_at;
+          d.failures, now() - d.created_at AS age, d.slot_at, d.traceparent;
 
 -- name: due_conversations
 -- Conversations whose next delivery may go now, longest due first.
@@ -128,7 +128,7 @@ RETURNING id;
 -- name: find_reported
 -- The delivery that a report speaks of: by our own id from the callback URL, else by the provider's. What is told of an
 -- id that was set aside says nothing of the attempt that followed.
-SELECT d.id AS delivery_id, d.conversation_id, d.sender, d.state, d.status, d.provider_id
+SELECT d.id AS delivery_id, d.conversation_id, d.sender, d.state, d.status, d.provider_id, d.traceparent
 FROM deliveries d
 WHERE d.channel = %(channel)s
   AND (d.provider_id = %(provider_id)s OR (d.id = %(delivery_id)s AND d.provider_id IS NULL AND NOT EXISTS (

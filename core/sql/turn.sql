@@ -53,7 +53,7 @@ JOIN people p ON p.id = c.person_id;
 
 -- name: own_messages
 -- The turn's own messages, oldest first, each with the text that it quotes.
-SELECT m.id, m.provider_id, m.text, m.command, m.attachments, m.received_at,
+SELECT m.id, m.provider_id, m.text, m.command, m.attachments, m.received_at, m.traceparent,
        coalesce(q.text, d.body, '') AS quoted
 FROM messages m
 LEFT JOIN messages q ON q.channel = m.channel AND q.provider_id = m.quoted_id AND q.conversation_id = m.conversation_id
@@ -115,8 +115,9 @@ WITH finished AS (
     FROM finished, unnest(%(characters)s::text[], %(texts)s::text[]) WITH ORDINALITY AS r (character, text, place)
     ORDER BY r.place
 ), outbox AS (
-    INSERT INTO deliveries (conversation_id, turn_id, reply, piece, channel, sender, recipient, body)
-    SELECT %(conversation_id)s, finished.id, p.reply, p.piece, %(channel)s, %(sender)s, %(recipient)s, p.body
+    INSERT INTO deliveries (conversation_id, turn_id, reply, piece, channel, sender, recipient, body, traceparent)
+    SELECT %(conversation_id)s, finished.id, p.reply, p.piece, %(channel)s, %(sender)s, %(recipient)s, p.body,
+           %(traceparent)s::text
     FROM finished, unnest(%(replies)s::smallint[], %(bodies)s::text[]) WITH ORDINALITY AS p (reply, body, piece)
     ORDER BY p.piece
 )

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from core import tracing
 from core.cast.characters import Cast, normalise
 from core.cast.files import WHY
 from core.cast.language import detect
@@ -39,7 +40,10 @@ class Answerer:
         if command:
             return self._obey(work, command)
         idle = None if work.last_message_at is None else work.own[0].received_at - work.last_message_at
-        decision = self._router.route("\n".join(work.texts), current=work.character, state=work.route_state, idle=idle)
+        with tracing.span("route") as span:
+            text = "\n".join(work.texts)
+            decision = self._router.route(text, current=work.character, state=work.route_state, idle=idle)
+            span.set({"sisters.route.character": decision.character, "sisters.route.tier": decision.tier})
         voice = self._voice(work, decision)
         if not work.texts:
             return voice.fixed("unsupported" if work.has_attachments else "empty", reason="fixed")

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import structlog
 
+from core import tracing
 from core.cast.characters import Cast
 from core.errors import OutsideError, Permanent, Transient
 from core.moderation import Judgement, judge
@@ -122,8 +123,10 @@ class Speech:
         return completion
 
     def _check(self, direction: Literal["in", "out"], texts: Sequence[str], attempt: Attempt) -> Judgement:
-        verdict = self._moderator.check(texts)
-        judgement = judge(verdict)
+        with tracing.span("moderate", {"sisters.moderation.direction": direction}, kind="client") as span:
+            verdict = self._moderator.check(texts)
+            judgement = judge(verdict)
+            span.set({"sisters.moderation.checked": verdict.checked, "sisters.moderation.judgement": judgement.value})
         attempt.checks.append(Check(direction=direction, verdict=verdict, judgement=judgement))
         return judgement
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from core import metrics
+from core import metrics, tracing
 from core.cast.files import WHY
 from core.config import TurnSettings
 from core.deliveries.outbox import Outbox
@@ -125,6 +125,11 @@ class Turns:
     def _run_once(self, held: HeldTurn) -> HeldTurn | None:
         """Returns the turn to run next: the same one when it was superseded, the following one, or None."""
         row, work = self._read(held)
+        with _span(held, work) as span:
+            return self._end(held, row, work, span)
+
+    def _end(self, held: HeldTurn, row: TurnRow, work: Work, span: tracing.Span) -> HeldTurn | None:
+        """The same, for a turn that was just read."""
         read_at = time.monotonic()
         attempt = Attempt(deadline=read_at + row.time_left.total_seconds())
         if not work.own:
@@ -135,9 +140,11 @@ class Turns:
         except (Transient, Permanent) as error:
             failed = self._failed(row, work, error)
             if failed is None:
+                span.set({"sisters.turn.outcome": "postponed", "sisters.turn.reason": error.reason})
                 self._postpone(held, error.reason, self._wait(row, error), attempt.spent)
                 return None
             answer = failed
+        span.set({"sisters.turn.outcome": answer.outcome, "sisters.turn.reason": answer.reason})
         following = self._store_answer(held, row, work, answer, attempt)
         _count(row, answer, time.monotonic() - read_at, superseded=following == held)
         if answer.replies and following is None:
@@ -188,7 +195,13 @@ class Turns:
         self, held: HeldTurn, row: TurnRow, work: Work, answer: Answer, attempt: Attempt
     ) -> HeldTurn | None:
         """Stores reply and deliveries, unless messages came meanwhile and the turn may still take them in."""
-        stored = {**self._fence(held), **ending(row, work, answer, attempt)}
+        stored = {**self._fence(held), **ending(row, work, answer, attempt), "traceparent": _traceparent(work)}
+        with tracing.span("store"):
+            return self._write(held, row, work, answer, attempt, stored)
+
+    def _write(
+        self, held: HeldTurn, row: TurnRow, work: Work, answer: Answer, attempt: Attempt, stored: Mapping[str, Any]
+    ) -> HeldTurn | None:
         if not answer.erase:
             # Mostly nothing came: then this is all, in one round trip. Otherwise it changes nothing.
             with self._store.together() as batch:
@@ -239,11 +252,13 @@ class Turns:
         try:
             row, work = self._read(held)
             crash = Transient("crash", after=CRASH_WAITS)
-            failed = self._failed(row, work, crash)
-            if failed is None:
-                self._postpone(held, crash.reason, self._wait(row, crash))
-            elif self._store_answer(held, row, work, failed, Attempt(deadline=0.0)) is None and failed.replies:
-                self._outbox.push(row.conversation_id)
+            with _span(held, work) as span:
+                span.set({"sisters.turn.reason": crash.reason})
+                failed = self._failed(row, work, crash)
+                if failed is None:
+                    self._postpone(held, crash.reason, self._wait(row, crash))
+                elif self._store_answer(held, row, work, failed, Attempt(deadline=0.0)) is None and failed.replies:
+                    self._outbox.push(row.conversation_id)
         except (OutsideError, TurnLost) as error:
             _log.warning("turn_not_given_back", turn=held.turn_id, reason=str(error))
         except Exception:  # noqa: BLE001 - logged; its deadline frees it, and its claims are counted
@@ -251,6 +266,17 @@ class Turns:
 
     def _fence(self, held: HeldTurn) -> Mapping[str, Any]:
         return {"turn_id": held.turn_id, "fence": held.fence, "worker_id": self._worker_id}
+
+
+def _span(held: HeldTurn, work: Work) -> tracing.Span:
+    """Of one run of a turn: whichever worker runs it, it belongs to the trace of the first of its messages."""
+    about = {"sisters.turn.id": held.turn_id, "sisters.turn.claim": held.fence}
+    return tracing.resume("turn", (message.traceparent for message in work.own), about)
+
+
+def _traceparent(work: Work) -> str | None:
+    """What the deliveries carry: this turn, else (where this worker traces nothing) what its messages came with."""
+    return tracing.traceparent() or next((message.traceparent for message in work.own if message.traceparent), None)
 
 
 def _count(row: TurnRow, answer: Answer, took_s: float, *, superseded: bool) -> None:

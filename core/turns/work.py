@@ -25,6 +25,8 @@ class OwnMessage:
     attachments: Mapping[str, Any] | None
     received_at: datetime
     quoted: str
+    traceparent: str | None = None
+    """The trace that it came in, if any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from core.adapters import redis_inbox
-from core.config import Environment, RedisSettings, TwilioSettings, WebSettings
+from core.config import Environment, RedisSettings, TracingSettings, TwilioSettings, WebSettings
 from core.ports import Door
 
 
@@ -18,5 +18,6 @@ def webhook_parts(environ: Mapping[str, str]) -> tuple[WebSettings, TwilioSettin
         environment.read(TwilioSettings),
         environment.read(RedisSettings),
     )
+    environment.read(TracingSettings)  # told with the rest; `tracing.start` reads it in each process
     environment.check()
     return web, twilio, redis_inbox.door(where.url, where.broker)

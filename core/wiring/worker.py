@@ -28,6 +28,7 @@ from core.config import (
     PromptSettings,
     RedisSettings,
     RetentionSettings,
+    TracingSettings,
     TurnSettings,
     TwilioSettings,
     WebSettings,
@@ -235,6 +236,7 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
     turn, worker = environment.read(TurnSettings), environment.read(WorkerSettings)
     limits, retention = environment.read(LimitSettings), environment.read(RetentionSettings)
     prompts, embeddings = environment.read(PromptSettings), environment.read(EmbeddingSettings)
+    environment.read(TracingSettings)  # told with the rest; `tracing.start` reads it again
     try:
         cast = load_cast(prompts.directory)
         load_phrases(prompts.directory)

@@ -41,6 +41,7 @@ MESSAGES = st.builds(
     button=st.none() | st.builds(Button, payload=TEXT, text=TEXT),
     quoted_id=TEXT,
     late=st.booleans(),
+    traceparent=TEXT,
 )
 
 
@@ -79,3 +80,8 @@ def test_the_ids_of_a_person_stand_strongest_first_without_repeats():
     assert MESSAGE.person_ids == ("whatsapp:+49",)
     assert replace(MESSAGE, external_id="e", parent_external_id="p").person_ids == ("p", "e", "whatsapp:+49")
     assert replace(MESSAGE, external_id="whatsapp:+49").person_ids == ("whatsapp:+49",)
+
+
+def test_a_field_that_only_a_newer_release_knows_is_passed_over():
+    newer = json.loads(dump_inbound(MESSAGE)) | {"of_tomorrow": "00-1-2-01"}
+    assert load_inbound(json.dumps(newer).encode()) == MESSAGE

@@ -16,7 +16,18 @@ from deploy.local.stack import Stack, local_environment
 from tests.system.running import System
 
 LLM_LATENCY_MS = 200
-FROM_OUTSIDE = ("OPENAI_", "LLM_", "TWILIO_", "MODERATION", "PROMPTS_DIR", "TURN_", "RETRY_", "PERSON_", "BUDGET_")
+FROM_OUTSIDE = (
+    "OPENAI_",
+    "LLM_",
+    "TWILIO_",
+    "MODERATION",
+    "PROMPTS_DIR",
+    "TURN_",
+    "RETRY_",
+    "PERSON_",
+    "BUDGET_",
+    "OTEL_",
+)
 _numbers = itertools.count(1)
 
 

@@ -47,6 +47,16 @@ def test_no_secret_is_told():
     assert [f for f in found() if "hidden" in f.what + f.fix] == []
 
 
+def test_what_opentelemetry_reads_is_no_slip_and_its_headers_are_told_to_nobody():
+    findings = found(
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4318",
+        OTEL_EXPORTER_OTLP_HEADERS="api-key=hidden-key",
+        OTEL_EXPORTER_OTLP_TRACES_HEADERS="api-key=hidden-key",
+    )
+    assert worse(findings) == {}
+    assert [f for f in findings if "hidden" in f.what + f.fix] == []
+
+
 def test_what_is_missing_is_wrong_and_says_what_to_do():
     [finding] = of("REDIS_URL", found(REDIS_URL=""))
     assert (finding.severity, finding.what) == (Severity.WRONG, "missing")
