@@ -66,11 +66,11 @@ build() { # ID: dependencies from the lock, everything compiled, because nobody 
         "$BASE/uv-$UV_VERSION/bin/pip" install --quiet --disable-pip-version-check "uv==$UV_VERSION"
     fi
     cd "$release"
-    "$uv" sync --frozen --no-dev --quiet --python "$(command -v python3)" </dev/null
+    "$uv" sync --frozen --no-dev --extra tracing --quiet --python "$(command -v python3)" </dev/null
     # Compiling takes longest: for the same lock and Python it is done once.
     compiled=$BASE/cache/compiled/$({ cat uv.lock && python3 -VV; } | sha256sum | cut -c 1-16)
     if [ -d "$compiled" ]; then rsync -a --link-dest="$compiled" "$compiled/" .venv/lib/; fi
-    "$uv" sync --frozen --no-dev --quiet --compile-bytecode </dev/null
+    "$uv" sync --frozen --no-dev --extra tracing --quiet --compile-bytecode </dev/null
     rm -rf "$BASE/cache/compiled"
     mkdir -p "$compiled"
     rsync -a --include='*/' --include='*.pyc' --exclude='*' --prune-empty-dirs --link-dest="$release/.venv/lib" \
