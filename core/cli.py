@@ -57,9 +57,8 @@ def migrate(wait_s: float) -> None:
 @_checked
 def webhook() -> None:
     """Receive webhooks (gunicorn)."""
-    from core.wiring.webhook import (
-        webhook_parts,  # each command loads what it needs: the receiver stays small
-    )
+    # Each command loads what it needs: the receiver stays small.
+    from core.wiring.webhook import webhook_parts
 
     webhook_parts(os.environ)
     config = Path(__file__).resolve().parent.parent / "deploy" / "gunicorn.conf.py"
