@@ -186,6 +186,8 @@ class Store:
             raise Transient(NOT_MIGRATED, code=error.sqlstate or "") from None
         except (PoolTimeout, PoolClosed) as error:
             raise Transient("postgres_pool", code=type(error).__name__) from None
+        except psycopg.errors.ProgramLimitExceeded:
+            raise  # psycopg has it among the outages, but it is one statement's values that are too much, every time
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             # The server's message may repeat values: only its code goes on.
             raise Transient("postgres", code=error.sqlstate or type(error).__name__) from None

@@ -8,10 +8,11 @@ from typing import Final, TypeVar
 
 import structlog
 
+from core import metrics
 from core.delivery import folded
 from core.errors import OutsideError, Permanent
 from core.intake import HeldTurn, Intake
-from core.model import InboundMessage, Media
+from core.model import InboundMessage, Media, dump_inbound, person_key
 from core.ports import Channel, Inboxes, ProviderMessage
 from core.store import Store
 
@@ -95,7 +96,8 @@ class Latecomers:
         """Stores those rows (inbound, oldest first) that we never had, person by person, in the log's order.
 
         Yields after each person how many are now owed an answer and how many it is too late for. `go_on` is asked
-        before each person and may raise. Raises: Transient, Permanent.
+        before each person and may raise. What could not be stored for a reason of ours is buried as dead letters.
+        Raises: Transient, Permanent.
         """
         if not self._missing(rows):
             return
@@ -106,10 +108,20 @@ class Latecomers:
                 stored = self._take_in_person(person_id, theirs, start)
             except OutsideError:
                 raise
-            except Exception:  # noqa: BLE001 - what is odd about one person's messages keeps nobody else's out
+            except Exception as error:  # noqa: BLE001 - what is odd about one person's messages keeps nobody else's out
                 _log.exception("latecomers_failed", messages=len(theirs))
+                self._bury(theirs, f"catch-up: {type(error).__name__}")
                 continue
             yield stored
+
+    def _bury(self, rows: Sequence[ProviderMessage], reason: str) -> None:
+        """Keeps them as dead letters: the mark moves on, and nobody would read that stretch of the log again."""
+        with self._store.transaction() as transaction:
+            for row in rows:
+                message = self._message(row, is_too_late=False)
+                person, payload = person_key(message.person_ids[0]), dump_inbound(message)
+                if transaction.run("bury_latecomer", person=person, payload=payload, reason=reason):
+                    metrics.DEAD_LETTERS.labels("catch_up").inc()
 
     def _missing(self, rows: Sequence[ProviderMessage]) -> list[ProviderMessage]:
         known = self._known([row.provider_id for row in rows])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from secrets import token_hex
 from typing import Any
 from uuid import uuid4
 
@@ -460,13 +461,19 @@ def test_a_new_person_met_in_the_log_and_at_the_door_at_once_is_one_person(bot: 
     assert len(bot.rows("SELECT * FROM people")) == 20
 
 
-def test_what_is_odd_about_one_persons_messages_keeps_nobody_elses_out(bot: Bot) -> None:
+def test_what_is_odd_about_one_persons_messages_keeps_nobody_elses_out_and_is_buried_once(bot: Bot) -> None:
     has_run(bot, minutes=20)
-    logged(bot, "half \ud83c", ago(minutes=3), sender="whatsapp:+491700000009")
+    odd = logged(bot, "odd", ago(minutes=3), sender="whatsapp:" + token_hex(8000))  # no index takes that much
     logged(bot, "lost", ago(minutes=2))
     caught = bot.catch_up.run_due()
     assert caught is not None
     assert caught.late == 1
+    assert mark(bot) > odd.created_at
+    bot.change("UPDATE catch_up SET next_run_at = now()")
+    bot.catch_up.run_due()
+    (letter,) = bot.rows("SELECT source, person, payload FROM dead_letters")
+    assert (letter["source"], letter["person"]) == ("inbox", person_key(odd.sender))
+    assert odd.provider_id.encode() in letter["payload"]
 
 
 def test_after_a_reading_that_did_not_come_to_its_end_less_is_read_at_once(bot: Bot) -> None:
