@@ -1,22 +1,34 @@
-"""Workers come and go: killed, told to stop, joined by others."""
+"""Workers come and go: killed, frozen, told to stop, joined by others."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from tests.system.conftest import running_system
 from tests.system.running import System
 
-LLM_S = 2
-LLM_TIMEOUT_S = 4
-PEOPLE = [f"+1555030{number:04d}" for number in range(40)]
+LLM_S = 6
+LLM_TIMEOUT_S = 8
+CONCURRENCY = 100
+PEOPLE = [f"+1555030{number:04d}" for number in range(240)]
+"""More than both workers have places for: some wait in line."""
+ROUNDS = 3
+"""Of calls that one worker alone makes: for those whom it held already, those who waited, those of the dead one."""
+SEEN_FOR_LONG_ENOUGH_S = 9
+"""A worker judges others only once it has itself been seen for 8 s."""
+FROZEN_FOR_S = 45
+"""At most."""
 
 
 @pytest.fixture
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     bounds = {"LLM_TIMEOUT_S": str(LLM_TIMEOUT_S), "SIMULATOR_LLM_LATENCY_MS": str(LLM_S * 1000)}
-    with running_system(tmp_path_factory.mktemp("workers"), bounds, workers=2) as system:
+    with running_system(tmp_path_factory.mktemp("workers"), bounds, workers=2, concurrency=CONCURRENCY) as system:
         yield system
 
 
@@ -28,25 +40,50 @@ def held_by(system: System, pid: int) -> int:
 
 
 def write_all(system: System) -> None:
-    for person in PEOPLE:
-        system.stack.phone.write(person, "hello")
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(partial(system.stack.phone.write, body="hello"), PEOPLE))
+
+
+def replied_to(system: System) -> list[str]:
+    return sorted(reply["to"].removeprefix("whatsapp:") for reply in system.stack.phone.replies())
 
 
 def all_answered_once(system: System) -> bool:
-    return [len(system.stack.phone.replies(person)) for person in PEOPLE] == [1] * len(PEOPLE)
+    return replied_to(system) == PEOPLE
+
+
+def fills_the_first_worker(system: System) -> int:
+    """Returns the process of a worker all of whose places are taken, while others wait."""
+    time.sleep(SEEN_FOR_LONG_ENOUGH_S)
+    write_all(system)
+    pid = system.stack.processes["worker"].pid
+    system.wait_until(lambda: held_by(system, pid) == CONCURRENCY, within_s=LLM_S, what="every place taken")
+    return pid
 
 
 @pytest.mark.timeout(180)
 def test_what_a_killed_worker_held_is_answered_by_another_within_15_s_and_once(system: System) -> None:
-    time.sleep(9)  # the survivor judges others only once it has itself been seen for long enough
-    write_all(system)
-    victim = system.stack.processes["worker"]
-    assert held_by(system, victim.pid) > 0
-    victim.kill()
+    pid = fills_the_first_worker(system)
+    system.stack.processes["worker"].kill()
     system.stack.processes.stop("worker")
-    system.wait_until(lambda: all_answered_once(system), within_s=15 + LLM_S, what="every reply")
+    system.wait_until(lambda: held_by(system, pid) == 0, within_s=15, what="taking over what the dead one held")
+    system.wait_until(lambda: all_answered_once(system), within_s=ROUNDS * LLM_S + 5, what="every reply")
     time.sleep(3)
     assert all_answered_once(system)
+
+
+@pytest.mark.timeout(180)
+def test_a_worker_that_was_frozen_neither_stores_nor_sends_what_another_answered_meanwhile(system: System) -> None:
+    pid = fills_the_first_worker(system)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        system.wait_until(lambda: all_answered_once(system), within_s=FROZEN_FOR_S, what="every reply of the other")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    system.wait_until(lambda: held_by(system, pid) == 0, within_s=5, what="the thawed worker's letting go")
+    time.sleep(LLM_TIMEOUT_S)
+    assert all_answered_once(system)
+    assert len(system.rows("SELECT id FROM deliveries")) == len(PEOPLE)
 
 
 @pytest.mark.timeout(180)
