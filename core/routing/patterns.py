@@ -15,6 +15,7 @@ GAP: Final = r"[^\p{L}\p{M}\p{N}@\x00]*+"
 STOP: Final = r"[,:;!?.~\u2026\u3001\u3002\n\p{So}]"
 PAUSE: Final = rf"\s*+(?:{STOP}|[)\]\"]|[-\u2013\u2014](?=\s))"
 CLAUSE: Final = rf"(?:^|{STOP}|[-\u2013\u2014(]){GAP}"
+_COMMA: Final = regex.compile(r"\s*,\s*")
 
 
 def compiled(pattern: str) -> regex.Pattern[str]:
@@ -30,19 +31,22 @@ def any_of(texts: Iterable[str], *, bound: bool = True) -> str:
 def any_template(texts: Iterable[str], called: str) -> str:
     """An alternation of phrases with {name} in them; `called` is the pattern of the name.
 
-    The pattern of the name stands in it once for all phrases that begin or end with it: a compiled pattern for each
-    phrase would take seconds to build.
+    The pattern of the name stands in it once for all phrases that begin with it and once for all that go on alike
+    before it: a compiled pattern for each phrase would take seconds to build.
     """
-    parts = {fold(text).partition("{name}")[::2] for text in texts}
-    ending = [before for before, after in parts if not after]
-    beginning = [after for before, after in parts if after and not before]
-    around = sorted((before, after) for before, after in parts if before and after)
+    afters: dict[str, set[str]] = defaultdict(set)
+    for text in texts:
+        before, _, after = fold(text).partition("{name}")
+        afters[before].add(after)
+    ending = [before for before, some in afters.items() if "" in some]
+    beginning = afters.pop("", set()) - {""}
     each = [
         *([_alternatives(ending, bound="before") + called] if ending else []),
         *([called + _alternatives(beginning, bound="after")] if beginning else []),
         *(
-            _alternatives([before], bound="before") + called + _alternatives([after], bound="after")
-            for before, after in around
+            _alternatives([before], bound="before") + called + _alternatives(some - {""}, bound="after")
+            for before, some in sorted(afters.items())
+            if some != {""}
         ),
     ]
     return f"(?:{'|'.join(each) or '(?!)'})"
@@ -66,5 +70,5 @@ def _alternatives(texts: Iterable[str], *, bound: bool | Literal["before", "afte
 
 def _spelled(text: str) -> str:
     """A space may be several, a comma may be missing or be another mark."""
-    marked = regex.sub(r"\s*,\s*", ",", text)
+    marked = _COMMA.sub(",", text)
     return r"[\s,\u3001]*+".join(r"\s++".join(map(regex.escape, part.split(" "))) for part in marked.split(","))
