@@ -74,32 +74,20 @@ def worker(concurrency: int) -> None:
 
     log.setup("worker")  # the check may learn the cast, and says so
     check_worker(os.environ)
-    environment = dict(os.environ) | {"SISTERS_CONCURRENCY": str(concurrency), "SISTERS_PROCESS": "worker"}
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    celery = [
-        "celery",
-        "--quiet",
-        "--app",
-        "worker.app",
-        "worker",
-        "--pool",
-        "threads",
-        "--concurrency",
-        str(DESK_THREADS),
-    ]
-    _become([*celery, *quiet, "--loglevel", "INFO"], environment)
+    os.environ["SISTERS_CONCURRENCY"] = str(concurrency)
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"]
+    _run_celery("worker.app", "worker", "--pool", "threads", "--concurrency", str(DESK_THREADS), *quiet)
 
 
 @main.command()
 @_checked
 def beat() -> None:
     """Keep the timer (Celery beat); two do no harm."""
-    from core.wiring.worker import broker_of
+    from core.wiring.broker import broker_of
 
     broker_of(os.environ)
-    environment = dict(os.environ) | {"SISTERS_PROCESS": "beat"}
     # The plain scheduler keeps nothing on disk: every entry is a short interval.
-    _become(["celery", "--quiet", "--app", "worker.app", "beat", "--scheduler", "celery.beat:Scheduler"], environment)
+    _run_celery("worker.timer", "beat", "--scheduler", "celery.beat:Scheduler")
 
 
 @main.command()
@@ -169,11 +157,18 @@ main.add_command(doctor)
 
 
 def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
-    """Replaces this process, so that signals and exit codes are the started program's own."""
+    """Replaces this process by gunicorn, so that signals and exit codes are its own."""
     program, *arguments = command
     log.setup(program)  # says early what cannot be imported
-    module = {"gunicorn": "gunicorn", "celery": "celery"}[program]
-    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], dict(environment))  # noqa: S606 - ours
+    os.execve(sys.executable, [sys.executable, "-m", program, *arguments], dict(environment))  # noqa: S606 - ours
+
+
+def _run_celery(app: str, *command: str) -> None:
+    """Runs Celery to its end in this process, which has loaded the better part of it by now; ends by SystemExit."""
+    from celery.__main__ import main as celery
+
+    sys.argv = ["celery", "--quiet", "--app", app, *command]
+    celery()
 
 
 if __name__ == "__main__":

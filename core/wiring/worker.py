@@ -16,7 +16,6 @@ from core.adapters.openai import OpenAiLlm
 from core.adapters.redis_inbox import RedisInboxes, inboxes
 from core.adapters.twilio import STATUS_PATH, TwilioChannel
 from core.adapters.wakeups import QueueDepth
-from core.addresses import Broker, broker
 from core.cast.characters import Cast, load_cast
 from core.config import (
     SANDBOX_NUMBER,
@@ -60,7 +59,6 @@ SENDERS: Final = 16
 """Threads of one worker that send what no turn is waiting for: later pieces, retries, look-ups."""
 DATABASE_CONNECTIONS: Final = 16
 """Of one worker: a turn holds one for milliseconds at its beginning and its end, none while it thinks."""
-_SENTINEL_BOUND: Final = timedelta(seconds=1)
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -115,14 +113,6 @@ class _WorkerEnvironment:
     prompts: PromptSettings
     embeddings: EmbeddingSettings
     cast: Cast
-
-
-def broker_of(environ: Mapping[str, str]) -> Broker:
-    """Returns Celery's broker. Raises: ConfigurationError."""
-    environment = Environment(environ)
-    redis = environment.read(RedisSettings)
-    environment.check()
-    return broker(redis.broker, bound=_SENTINEL_BOUND)
 
 
 def check_worker(environ: Mapping[str, str]) -> None:

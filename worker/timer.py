@@ -1,0 +1,32 @@
+"""What Celery beat sends and how often; it knows the tasks by name alone, so that it loads nothing of a worker."""
+
+import os
+from datetime import timedelta
+from typing import Any, Final
+
+from core import log
+from core.adapters.wakeups import CATCH_UP, DROP_OLD, QUEUE, SWEEP
+from core.keeping.catchup import EVERY as CATCH_UP_EVERY
+from core.keeping.retention import EVERY as DROP_OLD_EVERY
+from worker.broker import connected
+
+SWEEP_EVERY: Final = timedelta(seconds=5)
+
+
+def _every(period: timedelta, task: str) -> dict[str, Any]:
+    """An entry of the timer. An outage leaves no heap: what could not be read within one period is dropped.
+
+    By the anonymous exchange a message goes straight onto the queue's list: nothing is declared, and no table of
+    bindings must survive in Redis. Source: kombu 5.7.0, `virtual.Channel.basic_publish`.
+    """
+    options = {"expires": period.total_seconds(), "exchange": "", "routing_key": QUEUE}
+    return {"task": task, "schedule": period, "options": options}
+
+
+log.setup("beat")
+app = connected(os.environ)
+app.conf.beat_schedule = {
+    "sweep": _every(SWEEP_EVERY, SWEEP),
+    "catch-up": _every(CATCH_UP_EVERY, CATCH_UP),
+    "drop-old": _every(DROP_OLD_EVERY, DROP_OLD),
+}
