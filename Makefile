@@ -52,7 +52,7 @@ screenshots: $(INSTALLED) ## docs/phone-*.png anew; needs Debian's chromium, fon
 $(INSTALLED): pyproject.toml uv.lock | $(UV)
 	@echo "installing the locked packages into .venv (the first time about a minute) ..."
 	@env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never \
-		$(UV) sync --frozen --quiet $(SYNC) --python "$$(command -v $(PYTHON))"
+		$(UV) sync --frozen --quiet --compile-bytecode $(SYNC) --python "$$(command -v $(PYTHON))"
 	@touch $@
 
 $(UV):
