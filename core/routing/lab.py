@@ -23,7 +23,7 @@ NONE: Final = "none"
 _TERMS_TRIED: Final = 6
 _NEW_WORD: Final = ""
 """Stands for a word that the cast does not have."""
-_Change = Callable[[list[Term]], list[Term]]
+_Change = Callable[[Sequence[Term]], Sequence[Term]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ class Lab:
     def _without(
         self, line: Line, decision: Decision, terms: tuple[str, ...], change: Literal["remove", "remove_all"]
     ) -> Change:
-        def left(words: list[Term]) -> list[Term]:
+        def left(words: Sequence[Term]) -> Sequence[Term]:
             return [word for word in words if word.character != decision.character or word.text not in terms]
 
         with self._words.trying(left):
@@ -149,7 +149,7 @@ class _Tried(Vocabulary):
         super().__init__(cast, phrases)
         self._here = local()
 
-    def read(self, folded: str) -> tuple[str, list[Term]]:
+    def read(self, folded: str) -> tuple[str, Sequence[Term]]:
         """As it is, unless something is tried."""
         mended, terms = super().read(folded)
         change: _Change | None = getattr(self._here, "change", None)

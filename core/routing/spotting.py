@@ -15,13 +15,13 @@ class Spotter:
 
     def __init__(self, texts: Iterable[str], *, but_not_after: Iterable[str] = ()) -> None:
         """`but_not_after` are words that undo a phrase when they stand shortly before it ("not all of you")."""
-        self._phrases: dict[str, list[tuple[list[str], str]]] = defaultdict(list)
+        self._phrases: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
         folded = sorted({fold(text) for text in texts}, key=lambda text: (-len(text), text))
         self._unspaced = tuple(text for text in folded if is_unspaced(text))
         for text in folded:
             if not is_unspaced(text):
                 first, *rest = words(text)
-                self._phrases[first].append((rest, text))
+                self._phrases[first].append((tuple(rest), text))
         undoing = {fold(text) for text in but_not_after}
         self._undoing = frozenset(text for text in undoing if not is_unspaced(text))
         self._undoing_unspaced = tuple(text for text in undoing if is_unspaced(text))

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 import opencc
@@ -21,6 +21,8 @@ _WORD: Final = regex.compile(
     rf"(?V1)[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]+(?:'[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]+)*"
 )
 _HAS_UNSPACED: Final = regex.compile(rf"[{UNSPACED}]")
+_TEXTS_KEPT: Final = 1 << 8
+"""Of one message every tier asks for the words, eight times in all."""
 
 
 def fold(text: str) -> str:
@@ -45,9 +47,10 @@ def _simplified() -> Mapping[int, str]:
     return {ord(a): b for a, b in zip(characters, spelled, strict=True) if a != b}
 
 
-def words(folded: str) -> list[str]:
+@lru_cache(maxsize=_TEXTS_KEPT)
+def words(folded: str) -> tuple[str, ...]:
     """Returns the words of scripts that put spaces between them, in order, an English possessive taken off."""
-    return [word.removesuffix("'s") for word in _WORD.findall(folded)]
+    return tuple(word.removesuffix("'s") for word in _WORD.findall(folded))
 
 
 def replace_words(folded: str, by: Callable[[str], str]) -> str:

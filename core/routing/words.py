@@ -1,7 +1,8 @@
 """The tier of words: each of the cast's topic words in a message counts for its character, a strong one for five."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from core.cast.characters import Cast
@@ -18,6 +19,8 @@ _LENGTH_FACTOR: Final = (0.5, 1.5)
 _DOUBT: Final = 1.0
 """Points that stand for what was not recognised: they keep a lone keyword's confidence at one half."""
 _REASONS_TOLD: Final = 4
+_MESSAGES_KEPT: Final = 1 << 6
+"""The next tier reads the same message, on any of as many threads."""
 
 
 class Vocabulary:
@@ -27,11 +30,15 @@ class Vocabulary:
         terms = (*topic_terms(cast), *_neutral(phrases))
         self._lexicon = Lexicon(terms, endings=phrases.endings, compounds=phrases.compounds)
         self._spelling = Spelling(cast, phrases, knows=self._lexicon.knows)
+        self._read = lru_cache(maxsize=_MESSAGES_KEPT)(self._read_anew)
 
-    def read(self, folded: str) -> tuple[str, list[Term]]:
+    def read(self, folded: str) -> tuple[str, Sequence[Term]]:
         """Returns a folded message as it was meant, and the topic words in it."""
+        return self._read(folded)
+
+    def _read_anew(self, folded: str) -> tuple[str, Sequence[Term]]:
         mended = self._spelling.mend(folded)
-        return mended, self._lexicon.find(mended)
+        return mended, tuple(self._lexicon.find(mended))
 
 
 class Words:
