@@ -104,6 +104,12 @@ class Intake:
         They are owed an answer, which whoever has a free place gives; `too_late`: they are recorded and owed nothing.
         Raises: Transient.
         """
+        try:
+            return self._store_latecomers(messages, too_late=too_late)
+        except _Leaves:
+            return self._store_latecomers(messages, too_late=too_late)
+
+    def _store_latecomers(self, messages: Sequence[InboundMessage], *, too_late: bool) -> int:
         with self._store.transaction() as transaction:
             return sum(
                 self._store_group(transaction, group, None, too_late=too_late)[0] for group in _by_channel(messages)

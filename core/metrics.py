@@ -17,9 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 STORED: Final = Counter("sisters_messages_stored", "Messages copied from an inbox into Postgres")
-DEAD_LETTERS: Final = Counter(
-    "sisters_dead_letters_buried", "What could not be read or stored, by where it came from", ["source"]
-)
+DEAD_LETTERS: Final = Counter("sisters_dead_letters_buried", "Entries of Redis that could not be read", ["source"])
 
 TURNS: Final = Counter(
     "sisters_turns",

@@ -150,7 +150,7 @@ class Store:
         """Commits on exit, rolls back on any exception.
 
         Raises: Transient when Postgres is away, too slow, or lacks this release's tables; Conflict when a unique
-        constraint speaks.
+        constraint speaks; psycopg.Error where the values are to blame.
         A Transient at the commit leaves open whether it took place: every caller is safe to repeat.
         """
         with self._connection() as connection, connection.transaction():

@@ -82,7 +82,9 @@ def catch_up(since: timedelta | None) -> None:
     from core.wiring.worker import catch_up as reading
 
     with _operating(), reading(os.environ) as found:
-        click.echo(json.dumps(found.run(since).as_json()))
+        caught = found.run(since)
+        click.echo(json.dumps(caught.as_json()))
+        sys.exit(SAYS_NO if caught.failed else 0)
 
 
 @click.command()

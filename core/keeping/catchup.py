@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -38,11 +38,16 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Caught:
-    """What a reading found: inbound messages in the log, those now owed an answer, those that it is too late for."""
+    """What a reading found: inbound messages in the log, those now owed an answer, those that it is too late for.
+
+    `failed` could not be stored for a reason of our own (logged): the mark stays before them until they can, or until
+    it is too late to answer them.
+    """
 
     read: int = 0
     late: int = 0
     too_late: int = 0
+    failed: int = 0
 
     def as_json(self) -> dict[str, int]:
         """The counts by name."""
@@ -89,6 +94,7 @@ class CatchUp:
         finally:
             metrics.CAUGHT_UP.labels("late").inc(caught.late)
             metrics.CAUGHT_UP.labels("too_late").inc(caught.too_late)
+            metrics.CAUGHT_UP.labels("failed").inc(caught.failed)
             with self._store.transaction() as transaction:
                 transaction.run("end_catch_up", **self._ours, wait=wait)
         if caught.late or caught.too_late:
@@ -140,7 +146,7 @@ class CatchUp:
             if self._stopping or time.monotonic() > until:
                 raise TimeIsUp
 
-        end = start.now - self._grace
+        end, held_at = start.now - self._grace, datetime.max.replace(tzinfo=UTC)
         while begin < end:
             whole, width = self._stretch, min(end - begin, self._stretch)
             self._stretch = max(SHORTEST_STRETCH, width / 2)  # until it is seen to work
@@ -151,10 +157,12 @@ class CatchUp:
             if rows is None:
                 continue
             caught.read += len(rows)
-            for late, too_late in self._latecomers.take_in(rows, start, go_on):
-                caught.late += late
-                caught.too_late += too_late
-            keep(stretch_end)
+            for taken in self._latecomers.take_in(rows, start, go_on):
+                caught.late += taken.late
+                caught.too_late += taken.too_late
+                caught.failed += taken.failed
+                held_at = min(held_at, taken.failed_at or held_at)
+            keep(min(stretch_end, held_at))
             begin, self._stretch = stretch_end, whole
         self._stretch = timedelta.max
 

@@ -8,11 +8,10 @@ from typing import Final, TypeVar
 
 import structlog
 
-from core import metrics
 from core.delivery import folded
 from core.errors import OutsideError, Permanent
 from core.intake import HeldTurn, Intake
-from core.model import InboundMessage, Media, dump_inbound, person_key
+from core.model import InboundMessage, Media
 from core.ports import Channel, Inboxes, ProviderMessage
 from core.store import Store
 
@@ -62,6 +61,16 @@ class Correspondent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What became of one person's missing messages; `failed_at` is when the oldest that could not be stored came."""
+
+    late: int = 0
+    too_late: int = 0
+    failed: int = 0
+    failed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Name:
     name: str
     person_id: int
@@ -90,14 +99,12 @@ class Latecomers:
         # acknowledged never had a notice either, and late is better than silence.
         self._answered_up_to = max(ANSWER_WINDOW - retry_max_age, ANSWERED_AT_LEAST)
 
-    def take_in(
-        self, rows: Sequence[ProviderMessage], start: Start, go_on: Callable[[], None]
-    ) -> Iterator[tuple[int, int]]:
+    def take_in(self, rows: Sequence[ProviderMessage], start: Start, go_on: Callable[[], None]) -> Iterator[Taken]:
         """Stores those rows (inbound, oldest first) that we never had, person by person, in the log's order.
 
-        Yields after each person how many are now owed an answer and how many it is too late for. `go_on` is asked
-        before each person and may raise. What could not be stored for a reason of ours is buried as dead letters.
-        Raises: Transient, Permanent.
+        Yields after each person how many are now owed an answer, how many it is too late for, and how many could not
+        be stored for a reason of our own though an answer is not too late. `go_on` is asked before each person and may
+        raise. Raises: Transient, Permanent.
         """
         if not self._missing(rows):
             return
@@ -108,20 +115,14 @@ class Latecomers:
                 stored = self._take_in_person(person_id, theirs, start)
             except OutsideError:
                 raise
-            except Exception as error:  # noqa: BLE001 - what is odd about one person's messages keeps nobody else's out
+            except Exception:  # noqa: BLE001 - what is odd about one person's messages keeps nobody else's out
                 _log.exception("latecomers_failed", messages=len(theirs))
-                self._bury(theirs, f"catch-up: {type(error).__name__}")
-                continue
+                stored = self._failed(theirs, start)
             yield stored
 
-    def _bury(self, rows: Sequence[ProviderMessage], reason: str) -> None:
-        """Keeps them as dead letters: the mark moves on, and nobody would read that stretch of the log again."""
-        with self._store.transaction() as transaction:
-            for row in rows:
-                message = self._message(row, is_too_late=False)
-                person, payload = person_key(message.person_ids[0]), dump_inbound(message)
-                if transaction.run("bury_latecomer", person=person, payload=payload, reason=reason):
-                    metrics.DEAD_LETTERS.labels("catch_up").inc()
+    def _failed(self, rows: Sequence[ProviderMessage], start: Start) -> Taken:
+        left = [row for row in self._missing(rows) if told_at(row) >= self._oldest(start)]
+        return Taken(failed=len(left), failed_at=told_at(left[0])) if left else Taken()
 
     def _missing(self, rows: Sequence[ProviderMessage]) -> list[ProviderMessage]:
         known = self._known([row.provider_id for row in rows])
@@ -138,7 +139,12 @@ class Latecomers:
     def _drain_inboxes(self) -> None:
         """After an outage of Postgres the inboxes hold what the log shows: that came through the door, and in order."""
         for person in self._inboxes.waiting(older_than=INBOX_OLD_AFTER, limit=INBOXES_AT_ONCE):
-            self._intake.drain(person, _NoSlots())
+            try:
+                self._intake.drain(person, _NoSlots())
+            except OutsideError:
+                raise
+            except Exception:  # noqa: BLE001 - as in take_in; every sweep tries it again
+                _log.exception("inbox_not_stored")
 
     def _by_person(self, rows: Sequence[ProviderMessage]) -> Sequence[tuple[int | None, Sequence[ProviderMessage]]]:
         """The rows by who wrote them; the log tells an address alone, of which a person may have several."""
@@ -150,9 +156,9 @@ class Latecomers:
             grouped.setdefault(named.get(row.sender, row.sender), []).append(row)
         return [(key if isinstance(key, int) else None, theirs) for key, theirs in grouped.items()]
 
-    def _take_in_person(self, person_id: int | None, rows: Sequence[ProviderMessage], start: Start) -> tuple[int, int]:
+    def _take_in_person(self, person_id: int | None, rows: Sequence[ProviderMessage], start: Start) -> Taken:
         person = self._correspondent(person_id, start)
-        oldest = max(start.now - self._answered_up_to, start.started_at.replace(microsecond=0))  # the log has seconds
+        oldest = self._oldest(start)
         answered_at = None
         if told_at(rows[-1]) >= oldest:
             answered_at = self._answered_unknown_to_us(person, {row.sender for row in rows})
@@ -169,7 +175,11 @@ class Latecomers:
             while some := list(islice(group, MESSAGES_AT_ONCE)):
                 messages = [self._message(row, is_too_late=is_too_late) for row in some]
                 counts[is_too_late] += self._intake.store_messages(messages, too_late=is_too_late)
-        return counts[False], counts[True]
+        return Taken(late=counts[False], too_late=counts[True])
+
+    def _oldest(self, start: Start) -> datetime:
+        """From when on messages are answered at all."""
+        return max(start.now - self._answered_up_to, start.started_at.replace(microsecond=0))  # the log has seconds
 
     def _correspondent(self, person_id: int | None, start: Start) -> Correspondent:
         with self._store.transaction() as transaction:

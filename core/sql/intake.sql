@@ -99,9 +99,3 @@ INSERT INTO dead_letters (source, payload, reason) VALUES (%(source)s, %(payload
 -- name: bury_entry
 -- The same for an entry of an inbox; with the inbox's key, so that it can be put back there.
 INSERT INTO dead_letters (source, person, payload, reason) VALUES ('inbox', %(person)s, %(payload)s, %(reason)s);
-
--- name: bury_latecomer
--- The same for a message that only the provider's log tells. The log is read more than once: buried once, it lies.
-INSERT INTO dead_letters (source, person, payload, reason)
-SELECT 'inbox', %(person)s, %(payload)s, %(reason)s
-WHERE NOT EXISTS (SELECT FROM dead_letters WHERE person = %(person)s AND payload = %(payload)s);

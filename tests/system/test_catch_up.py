@@ -70,7 +70,7 @@ def test_messages_whose_webhook_never_came_are_answered_once_and_never_again(sta
     phone.write(PERSON, "Who knows about music?")
     phone.write(PERSON, "", media=[{"content_type": "audio/ogg"}])
     phone.write(HIDDEN, "who knows about comics?", hidden=True)
-    assert read_again(parts) == {"read": 3, "late": 3, "too_late": 0}
+    assert read_again(parts) == {"read": 3, "late": 3, "too_late": 0, "failed": 0}
     answer_what_waits(parts)
     (reply,) = phone.replies(PERSON)
     assert reply["body"].startswith("*Kasho🎵*: ")
@@ -91,7 +91,7 @@ def test_messages_whose_webhook_never_came_are_answered_once_and_never_again(sta
     with psycopg.connect(stack.environ["DATABASE_URL"]) as connection:
         connection.execute("TRUNCATE people, reports CASCADE")
     phone.write(PERSON, "Still there after the restore?")
-    assert read_again(parts) == {"read": 4, "late": 1, "too_late": 3}
+    assert read_again(parts) == {"read": 4, "late": 1, "too_late": 3, "failed": 0}
     answer_what_waits(parts)
     assert (len(phone.replies(PERSON)), len(phone.replies(HIDDEN))) == (2, 1)
 
@@ -107,7 +107,7 @@ def test_the_command_prints_counts_and_says_no_when_somebody_cannot_be_reached(
 
     stack.phone.write(PERSON, "Too young for a reading with its grace")
     done = catch_up()
-    assert (done.returncode, json.loads(done.stdout)) == (0, {"read": 0, "late": 0, "too_late": 0})
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"read": 0, "late": 0, "too_late": 0, "failed": 0})
     for away, code, said in (
         ({"TWILIO_BASE_URL": "http://127.0.0.1:1"}, 1, "not reachable: connect"),
         ({"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, 1, "not reachable: postgres_pool"),
