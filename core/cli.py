@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -62,7 +61,7 @@ def webhook() -> None:
 
     webhook_parts(os.environ)
     config = Path(__file__).resolve().parent.parent / "deploy" / "gunicorn.conf.py"
-    _become(["gunicorn", "--config", str(config), "webhook.app:from_environment()"], os.environ)
+    _become_gunicorn("--config", str(config), "webhook.app:from_environment()")
 
 
 @main.command()
@@ -85,6 +84,7 @@ def beat() -> None:
     """Keep the timer (Celery beat); two do no harm."""
     from core.wiring.broker import broker_of
 
+    log.setup("beat")
     broker_of(os.environ)
     # The plain scheduler keeps nothing on disk: every entry is a short interval.
     _run_celery("worker.timer", "beat", "--scheduler", "celery.beat:Scheduler")
@@ -98,7 +98,7 @@ def inspect() -> None:
 
     check_inspector(os.environ)
     config = Path(__file__).resolve().parent.parent / "deploy" / "gunicorn_inspect.conf.py"
-    _become(["gunicorn", "--config", str(config), "webhook.inspector:from_environment()"], os.environ)
+    _become_gunicorn("--config", str(config), "webhook.inspector:from_environment()")
 
 
 @main.command()
@@ -156,19 +156,17 @@ main.add_command(cast)
 main.add_command(doctor)
 
 
-def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
-    """Replaces this process by gunicorn, so that signals and exit codes are its own."""
-    program, *arguments = command
-    log.setup(program)  # says early what cannot be imported
-    os.execve(sys.executable, [sys.executable, "-m", program, *arguments], dict(environment))  # noqa: S606 - ours
+def _become_gunicorn(*arguments: str) -> NoReturn:
+    """Replaces this process, so that signals and exit codes are gunicorn's own."""
+    log.setup("gunicorn")  # says early what cannot be imported
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])  # noqa: S606 - ours
 
 
-def _run_celery(app: str, *command: str) -> None:
-    """Runs Celery to its end in this process, which has loaded the better part of it by now; ends by SystemExit."""
-    from celery.__main__ import main as celery
+def _run_celery(app: str, *command: str) -> NoReturn:
+    """Runs Celery to its end. In this process: a worker has loaded the better part of what it needs for its check."""
+    from celery.bin.celery import celery
 
-    sys.argv = ["celery", "--quiet", "--app", app, *command]
-    celery()
+    sys.exit(celery.main(["--quiet", "--app", app, *command], prog_name="celery", auto_envvar_prefix="CELERY"))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from celery import signals
 
 from core import log
 from worker import running
-from worker.broker import connected
+from worker.broker import application
 
 log.setup("worker")
-app = connected(os.environ)
+app = application(os.environ)
 app.conf.update(
     include=["worker.tasks"],
     # A wake-up is worth nothing once it is read: what it speaks of waits in Redis and Postgres, and is found there

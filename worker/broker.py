@@ -10,7 +10,7 @@ from core.adapters.wakeups import QUEUE
 from core.wiring.broker import broker_of
 
 
-def connected(environ: Mapping[str, str]) -> Celery:
+def application(environ: Mapping[str, str]) -> Celery:
     """Returns an application at the broker of that environment, without tasks. Raises: ConfigurationError."""
     broker = broker_of(environ)
     app = Celery("sisters", broker=broker.url)

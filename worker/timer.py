@@ -1,4 +1,4 @@
-"""What Celery beat sends and how often; it knows the tasks by name alone, so that it loads nothing of a worker."""
+"""What Celery beat sends and how often; it knows the tasks by name alone and loads none of a worker's clients."""
 
 import os
 from datetime import timedelta
@@ -8,7 +8,7 @@ from core import log
 from core.adapters.wakeups import CATCH_UP, DROP_OLD, QUEUE, SWEEP
 from core.keeping.catchup import EVERY as CATCH_UP_EVERY
 from core.keeping.retention import EVERY as DROP_OLD_EVERY
-from worker.broker import connected
+from worker.broker import application
 
 SWEEP_EVERY: Final = timedelta(seconds=5)
 
@@ -24,7 +24,7 @@ def _every(period: timedelta, task: str) -> dict[str, Any]:
 
 
 log.setup("beat")
-app = connected(os.environ)
+app = application(os.environ)
 app.conf.beat_schedule = {
     "sweep": _every(SWEEP_EVERY, SWEEP),
     "catch-up": _every(CATCH_UP_EVERY, CATCH_UP),

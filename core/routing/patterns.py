@@ -31,8 +31,8 @@ def any_of(texts: Iterable[str], *, bound: bool = True) -> str:
 def any_template(texts: Iterable[str], called: str) -> str:
     """An alternation of phrases with {name} in them; `called` is the pattern of the name.
 
-    The pattern of the name stands in it once for all phrases that begin with it and once for all that go on alike
-    before it: a compiled pattern for each phrase would take seconds to build.
+    The pattern of the name stands in it once for all phrases that begin with it, once for all that end with it, and
+    once for each text before it that has something after it: once for each phrase would take seconds to build.
     """
     afters: dict[str, set[str]] = defaultdict(set)
     for text in texts:

@@ -214,7 +214,7 @@ def catch_up(environ: Mapping[str, str]) -> Generator[CatchUp]:
 def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
     """Everything that can be wrong is told at once, the cast's mistakes with the environment's.
 
-    The router is made later: compiling it takes seconds, and the command that checks becomes another process.
+    The router is made later, with the parts: compiling it takes a second or two, and a check is to be quick.
     """
     environment = Environment(environ)
     database, redis, twilio = (

@@ -25,7 +25,7 @@ print(json.dumps([publish(), publish(), [key.decode() for key in client.keys()]]
 LOADED = "import sys; import worker.timer; print(*sys.modules)"
 
 
-def test_the_timer_loads_nothing_of_a_worker(redis_url: str) -> None:
+def test_the_timer_loads_no_client_of_a_worker(redis_url: str) -> None:
     environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {"REDIS_URL": redis_url}
     loaded = subprocess.run(
         [sys.executable, "-c", LOADED], env=environ, capture_output=True, text=True, timeout=60, check=True
