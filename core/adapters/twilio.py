@@ -263,9 +263,9 @@ def _message(row: MessageInstance) -> ProviderMessage:
     media = str(row.num_media)
     return ProviderMessage(
         provider_id=str(row.sid or ""),
-        sender=str(row.from_ or ""),
-        recipient=str(row.to or ""),
-        body=str(row.body or "").encode("utf-8", "replace").decode(),  # JSON can hold half a surrogate pair
+        sender=_whole(row.from_),
+        recipient=_whole(row.to),
+        body=_whole(row.body),
         inbound=str(row.direction) == "inbound",
         status=str(row.status or ""),
         error_code="" if row.error_code is None else str(row.error_code),
@@ -273,6 +273,11 @@ def _message(row: MessageInstance) -> ProviderMessage:
         sent_at=sent,
         media_count=int(media) if media.isdecimal() else 0,
     )
+
+
+def _whole(text: Any) -> str:
+    """JSON can hold half a surrogate pair, and NUL, which no database takes."""
+    return str(text or "").encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def _moment(value: Any) -> datetime | None:

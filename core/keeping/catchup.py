@@ -40,8 +40,8 @@ _log = structlog.stdlib.get_logger(__name__)
 class Caught:
     """What a reading found: inbound messages in the log, those now owed an answer, those that it is too late for.
 
-    `failed` could not be stored for a reason of our own (logged): the mark stays before them until they can, or until
-    it is too late to answer them.
+    `failed` could not be stored for a reason of our own (logged): for an hour the mark stays before them, so that every
+    reading tries them again.
     """
 
     read: int = 0
@@ -127,7 +127,7 @@ class CatchUp:
         except TimeIsUp:
             metrics.CATCH_UPS.labels("cut_off").inc()
             _log.info("catch_up_goes_on", read=caught.read)
-            return timedelta(0)
+            return EVERY if caught.failed else timedelta(0)  # from a mark that stays there is nothing to hurry to
         except OutsideError as error:
             metrics.CATCH_UPS.labels("failed").inc()
             if not failing:

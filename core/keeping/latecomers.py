@@ -25,6 +25,8 @@ INBOXES_AT_ONCE: Final = 1000
 IDS_AT_ONCE: Final = 1000
 MESSAGES_AT_ONCE: Final = 100
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
+TRIED_FOR: Final = timedelta(hours=1)
+"""So long the log is read again from what could not be stored: with it everything since is listed every time."""
 LOOK_AT: Final = 50
 """How many of the newest messages to a person are searched for an answer that we know nothing of."""
 
@@ -103,7 +105,7 @@ class Latecomers:
         """Stores those rows (inbound, oldest first) that we never had, person by person, in the log's order.
 
         Yields after each person how many are now owed an answer, how many it is too late for, and how many could not
-        be stored for a reason of our own though an answer is not too late. `go_on` is asked before each person and may
+        be stored for a reason of our own and are worth another try. `go_on` is asked before each person and may
         raise. Raises: Transient, Permanent.
         """
         if not self._missing(rows):
@@ -121,7 +123,9 @@ class Latecomers:
             yield stored
 
     def _failed(self, rows: Sequence[ProviderMessage], start: Start) -> Taken:
-        left = [row for row in self._missing(rows) if told_at(row) >= self._oldest(start)]
+        """What is worth another reading of the log: not what it is too late for, nor what has failed for long."""
+        since = max(self._oldest(start), start.now - TRIED_FOR)
+        left = [row for row in self._missing(rows) if told_at(row) >= since]
         return Taken(failed=len(left), failed_at=told_at(left[0])) if left else Taken()
 
     def _missing(self, rows: Sequence[ProviderMessage]) -> list[ProviderMessage]:

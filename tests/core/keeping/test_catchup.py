@@ -490,13 +490,31 @@ def test_what_could_not_be_stored_is_answered_once_it_can_be(bot: Bot) -> None:
     assert mark(bot) > ago(minutes=2)
 
 
-def test_what_cannot_be_stored_and_is_too_late_holds_no_mark(bot: Bot) -> None:
-    has_run(bot, hours=30)
-    logged(bot, "half \ud83c", ago(hours=29))
+def test_what_fails_for_longer_than_an_hour_holds_no_mark(bot: Bot) -> None:
+    has_run(bot, hours=3)
+    logged(bot, "half \ud83c", ago(hours=2))
     caught = bot.catch_up.run_due()
     assert caught is not None
     assert caught.failed == 0
     assert mark(bot) > ago(minutes=2)
+
+
+def test_a_reading_that_is_cut_off_at_a_held_mark_does_not_begin_again_at_once(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_run(bot, minutes=50)
+    logged(bot, "half \ud83c", ago(minutes=40))
+    logged(bot, "lost", ago(minutes=39), sender="whatsapp:+491700000009")
+
+    def cut_off(*_: Any, **__: Any) -> None:
+        bot.catch_up.stop()
+
+    monkeypatch.setattr("core.keeping.latecomers._log.exception", cut_off)
+    caught = bot.catch_up.run_due()
+    assert caught is not None
+    assert (caught.failed, caught.late) == (1, 0)
+    (row,) = bot.rows("SELECT next_run_at > now() + interval '1 minute' AS later FROM catch_up")
+    assert row["later"]
 
 
 def test_an_inbox_that_cannot_be_stored_ends_no_reading(bot: Bot) -> None:
