@@ -1,5 +1,6 @@
 """The `sisters` command: checks the configuration, then becomes the process that was asked for."""
 
+import importlib
 import os
 import sys
 import time
@@ -166,6 +167,7 @@ def _run_celery(app: str, *command: str) -> NoReturn:
     """Runs Celery to its end. In this process: a worker has loaded the better part of what it needs for its check."""
     from celery.bin.celery import celery
 
+    importlib.import_module(app)  # ours: Celery looks in the working directory first, where another one may lie
     sys.exit(celery.main(["--quiet", "--app", app, *command], prog_name="celery", auto_envvar_prefix="CELERY"))
 
 

@@ -20,7 +20,7 @@ _DOUBT: Final = 1.0
 """Points that stand for what was not recognised: they keep a lone keyword's confidence at one half."""
 _REASONS_TOLD: Final = 4
 _MESSAGES_KEPT: Final = 1 << 6
-"""The next tier reads the same message, on any of as many threads."""
+"""The next tier reads the same message; meanwhile other threads may read a few dozen others."""
 
 
 class Vocabulary:
