@@ -2,9 +2,11 @@
 
 import importlib
 import os
+import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Final, NoReturn
 
 import click
@@ -70,6 +72,7 @@ def webhook() -> None:
 @_checked
 def worker(concurrency: int) -> None:
     """Answer messages (Celery, a thread pool)."""
+    signal.signal(signal.SIGTERM, _nothing_begun)
     from core.wiring.worker import check_worker
 
     log.setup("worker")  # the check may learn the cast, and says so
@@ -83,6 +86,7 @@ def worker(concurrency: int) -> None:
 @_checked
 def beat() -> None:
     """Keep the timer (Celery beat); two do no harm."""
+    signal.signal(signal.SIGTERM, _nothing_begun)
     from core.wiring.broker import broker_of
 
     log.setup("beat")
@@ -155,6 +159,11 @@ def forget(person: str) -> None:
 operator.register(main)
 main.add_command(cast)
 main.add_command(doctor)
+
+
+def _nothing_begun(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """SIGTERM before Celery has its own handler in place: what began by then is taken over as from a dead worker."""
+    os._exit(0)
 
 
 def _become_gunicorn(*arguments: str) -> NoReturn:
