@@ -100,7 +100,7 @@ def timeline(name: str, *, as_json: bool, texts: bool) -> None:
     with _store() as store:
         events = read(store, name, channels=(TWILIO,), texts=texts)
     if events is None:
-        click.echo("no message, turn or delivery has this id; it may have been erased", err=True)
+        click.echo("no message, turn or delivery has this id (m12, t3, d9 or a SID); it may have been erased", err=True)
         sys.exit(SAYS_NO)
     if as_json:
         click.echo(json.dumps([event.as_json() for event in events], ensure_ascii=False, indent=2))

@@ -5,6 +5,7 @@ Twilio is always simulated. With OPENAI_API_KEY (or LLM_PROVIDERS) set, a real m
 
 import os
 import secrets
+import shlex
 import signal
 import sys
 import time
@@ -97,6 +98,7 @@ def _run(environ: Mapping[str, str], *, once: bool) -> None:
             inspect_token=secrets.token_hex(24),
         )
         stack = open_parts.enter_context(Stack(settings, logs=logs))
+        commands = _keep_environment({k: v for k, v in settings.items() if environ.get(k) != v}, logs)
         _start(stack)
         terminal.title(f"Open in a browser: {stack.phone.url}/")
         person, lines = read_conversation(CONVERSATION)
@@ -104,7 +106,7 @@ def _run(environ: Mapping[str, str], *, once: bool) -> None:
         if once:
             terminal.say(f"\nAll {len(lines)} messages were answered by whom they were meant for ({model}).")
             return
-        _explain(stack, person)
+        _explain(stack, person, commands)
         _follow(stack, seen)
 
 
@@ -114,6 +116,16 @@ def _empty(logs: Path) -> Path:
     for old in logs.glob("*.log"):
         old.unlink()
     return logs
+
+
+def _keep_environment(settings: Mapping[str, str], logs: Path) -> Path:
+    """A file to be read by a shell, so that the operator's commands find this demo's database and all the rest."""
+    kept = logs / "env"
+    kept.unlink(missing_ok=True)
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(settings.items())]
+    with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.writelines(lines)
+    return kept
 
 
 def _servers(environ: Mapping[str, str], logs: Path, open_parts: ExitStack) -> tuple[str, str]:
@@ -207,7 +219,7 @@ def _judge(line: Line, turn: Turn) -> None:
         raise DemoFailed(f"{line.say!r} ended {turn.outcome} by {turn.character}; expected an answer by {line.expect}")
 
 
-def _explain(stack: Stack, person: str) -> None:
+def _explain(stack: Stack, person: str, commands: Path) -> None:
     url = stack.phone.url
     terminal.title("Your turn. All of this is simulated; nothing reaches a real phone.")
     terminal.say(f"""  Browser    {url}/
@@ -216,9 +228,14 @@ def _explain(stack: Stack, person: str) -> None:
                   -d '{{"from": "{person}", "body": "Who knows about music?"}}'
   and read   curl -s '{url}/simulator/messages?person={person.removeprefix("+")}'  (or just watch here)
   Webhook    {stack.webhook_url}/healthz
+  Commands   . {_from_here(commands)}; .venv/bin/sisters audit     (or: timeline m1, doctor, ...)
   Logs       {stack.processes.logs}
   End        Ctrl-C
 """)
+
+
+def _from_here(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _chat(stack: Stack) -> str:

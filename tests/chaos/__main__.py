@@ -220,14 +220,16 @@ def show(result: Result) -> None:
         "ended otherwise than it should": "; ".join(result.failed) or "-",
         "written": f"{result.written} by {result.size.people} people in {result.took_s:.0f} s (all in all)",
         "acknowledged": f"{acknowledged}; {result.traffic.told_again} webhooks came again later",
-        "never taken by the webhook": len(result.traffic.refused),
+        "never taken by the webhook": f"{len(result.traffic.refused)} (Redis was away: Twilio's log tells them)",
         "brought back late": f"{verdict.late} ({result.settled.catch_ups} x sisters catch-up)",
         "settled after": str(result.settled),
         "unreachable": ", ".join(f"{count} x {code}" for code, count in verdict.unreachable.items()) or "-",
     }
     if audited is not None:
         rows["endings (sisters audit)"] = ", ".join(f"{count} {name}" for name, count in audited.endings.items())
-        rows["resent_unseen"] = f"{audited.resent_unseen} (a copy of one would stand under doubled)"
+        rows["resent_unseen"] = (
+            f"{audited.resent_unseen} (allowed: nobody had seen them; a copy that somebody sees stands under doubled)"
+        )
     rows["breaches, seen by the world"] = _listed(verdict.breaches.counts())
     rows["breaches, by sisters audit"] = "no answer" if audited is None else _listed(audited.breaches)
     for name, value in rows.items():

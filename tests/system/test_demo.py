@@ -1,4 +1,6 @@
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from typing import IO
 import pytest
 
 from deploy.local.child import free_port
-from deploy.local.demo import CONVERSATION, read_conversation
+from deploy.local.demo import CONVERSATION, LOGS, read_conversation
 from deploy.local.phone import Phone
 from deploy.local.stack import ROOT
 
@@ -73,6 +75,11 @@ def test_the_demo_plays_its_conversation_shows_what_others_write_and_leaves_no_p
         assert [f"    {line.expect} by " in shown for line in lines] == [True] * len(lines)
         Phone(f"http://127.0.0.1:{port}").write("+15550100077", "Is anybody there who reads along?")
         _read_until(demo.stdout, "Is anybody there who reads along?")
+        kept = LOGS / str(port) / "env"
+        assert kept.stat().st_mode & 0o777 == 0o600  # it holds what opens the demo's database
+        asked = f". {shlex.quote(str(kept))}; {shlex.quote(str(Path(sys.executable).with_name('sisters')))} audit"
+        audit = subprocess.run(["sh", "-c", asked], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
+        assert json.loads(audit.stdout)["answered"] >= len(lines)
         family = _descendants(demo.pid)
         assert len(family) > 6
         demo.send_signal(how)
