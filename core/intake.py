@@ -7,16 +7,20 @@ from itertools import groupby
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+import structlog
 from psycopg.types.json import Jsonb
 
 from core import metrics, tracing
 from core.cast.characters import Cast
+from core.errors import Transient
 from core.model import InboundMessage, Unreadable, load_inbound
 from core.ports import Inbox, Inboxes
 from core.store import Store, Transaction
 
 BATCH: Final = 100
 """Entries copied in one transaction: bounds its length, not the inbox."""
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +101,22 @@ class Intake:
             if self._inboxes.remove(inbox) == 0:
                 break
         return stored
+
+    def drain_each(self, persons: Sequence[str], slots: Slots) -> tuple[int, int]:
+        """Drains those inboxes; returns how many messages were stored, and how many inboxes could not be.
+
+        One that cannot be stored stops no other, and waits to be tried again. Raises: Transient.
+        """
+        stored = failed = 0
+        for person in persons:
+            try:
+                stored += self.drain(person, slots)
+            except Transient:
+                raise
+            except Exception:  # noqa: BLE001 - whatever is wrong with one inbox
+                _log.exception("inbox_not_stored")
+                failed += 1
+        return stored, failed
 
     def store_messages(self, messages: Sequence[InboundMessage], *, too_late: bool = False) -> int:
         """Stores messages of one person, oldest first, that came another way than the door; returns how many are new.

@@ -142,13 +142,8 @@ class Latecomers:
 
     def _drain_inboxes(self) -> None:
         """After an outage of Postgres the inboxes hold what the log shows: that came through the door, and in order."""
-        for person in self._inboxes.waiting(older_than=INBOX_OLD_AFTER, limit=INBOXES_AT_ONCE):
-            try:
-                self._intake.drain(person, _NoSlots())
-            except OutsideError:
-                raise
-            except Exception:  # noqa: BLE001 - as in take_in; every sweep tries it again
-                _log.exception("inbox_not_stored")
+        waiting = self._inboxes.waiting(older_than=INBOX_OLD_AFTER, limit=INBOXES_AT_ONCE)
+        self._intake.drain_each(waiting, _NoSlots())
 
     def _by_person(self, rows: Sequence[ProviderMessage]) -> Sequence[tuple[int | None, Sequence[ProviderMessage]]]:
         """The rows by who wrote them; the log tells an address alone, of which a person may have several."""

@@ -11,7 +11,6 @@ from uuid import UUID
 import structlog
 
 from core import __version__, metrics
-from core.errors import Transient
 from core.intake import Intake, Slots
 from core.ports import Inboxes
 from core.store import Store
@@ -93,15 +92,8 @@ class Upkeep:
         """Stores what waits in inboxes that nobody drains; returns how many messages. Raises: Transient."""
         stored = 0
         while persons := self._inboxes.waiting(older_than=INBOX_STALE_AFTER, limit=INBOXES_AT_ONCE):
-            failed = 0
-            for person in persons:
-                try:
-                    stored += self._intake.drain(person, slots)
-                except Transient:
-                    raise
-                except Exception:  # noqa: BLE001 - one inbox that cannot be stored must not stop all others
-                    _log.exception("inbox_not_stored")
-                    failed += 1
+            stored_now, failed = self._intake.drain_each(persons, slots)
+            stored += stored_now
             if failed or len(persons) < INBOXES_AT_ONCE:
                 break
         return stored
