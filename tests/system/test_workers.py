@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -17,6 +17,7 @@ LLM_TIMEOUT_S = 8
 CONCURRENCY = 100
 PEOPLE = [f"+1555030{number:04d}" for number in range(240)]
 """More than both workers have places for: some wait in line."""
+FEW = PEOPLE[:40]
 ROUNDS = 3
 """Of calls that one worker alone makes: for those whom it held already, those who waited, those of the dead one."""
 SEEN_FOR_LONG_ENOUGH_S = 9
@@ -39,17 +40,17 @@ def held_by(system: System, pid: int) -> int:
     return len(system.rows(query, pid=pid))
 
 
-def write_all(system: System) -> None:
+def write_all(system: System, people: Sequence[str] = PEOPLE) -> None:
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(partial(system.stack.phone.write, body="hello"), PEOPLE))
+        list(pool.map(partial(system.stack.phone.write, body="hello"), people))
 
 
 def replied_to(system: System) -> list[str]:
     return sorted(reply["to"].removeprefix("whatsapp:") for reply in system.stack.phone.replies())
 
 
-def all_answered_once(system: System) -> bool:
-    return replied_to(system) == PEOPLE
+def all_answered_once(system: System, people: Sequence[str] = PEOPLE) -> bool:
+    return replied_to(system) == list(people)
 
 
 def fills_the_first_worker(system: System) -> int:
@@ -64,10 +65,12 @@ def fills_the_first_worker(system: System) -> int:
 @pytest.mark.timeout(180)
 def test_what_a_killed_worker_held_is_taken_over_within_15_s_and_answered_once(system: System) -> None:
     pid = fills_the_first_worker(system)
+    killed_at = time.monotonic()
     system.stack.processes["worker"].kill()
     system.stack.processes.stop("worker")
     system.wait_until(lambda: held_by(system, pid) == 0, within_s=15, what="taking over what the dead one held")
-    system.wait_until(lambda: all_answered_once(system), within_s=ROUNDS * LLM_S + 5, what="every reply")
+    left_s = killed_at + 15 + ROUNDS * LLM_S - time.monotonic()
+    system.wait_until(lambda: all_answered_once(system), within_s=left_s, what="every reply")
     time.sleep(3)
     assert all_answered_once(system)
 
@@ -95,7 +98,7 @@ def test_a_worker_that_was_frozen_neither_stores_nor_sends_what_another_answered
 @pytest.mark.timeout(180)
 def test_sigterm_ends_a_worker_in_time_though_its_calls_hang_and_others_answer(system: System) -> None:
     system.stack.phone.set_faults({"llm": {"hang": 1}})
-    write_all(system)
+    write_all(system, FEW)
     held = {name: held_by(system, system.stack.processes[name].pid) for name in ("worker", "worker-2")}
     stopped = max(held, key=held.__getitem__)  # one that is up a little later may have got none
     assert held[stopped] > 0
@@ -103,4 +106,4 @@ def test_sigterm_ends_a_worker_in_time_though_its_calls_hang_and_others_answer(s
     assert system.stack.processes.stop(stopped) == 0
     assert time.monotonic() - began < LLM_TIMEOUT_S + 10
     system.stack.phone.set_faults({})
-    system.wait_until(lambda: all_answered_once(system), within_s=90, what="every reply")
+    system.wait_until(lambda: all_answered_once(system, FEW), within_s=60, what="every reply")
