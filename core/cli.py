@@ -1,4 +1,4 @@
-"""The `sisters` command: checks the configuration, then becomes the process that was asked for."""
+"""The `sisters` command: checks the configuration, then becomes or runs the process that was asked for."""
 
 import importlib
 import os

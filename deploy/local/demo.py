@@ -122,9 +122,9 @@ def _keep_environment(settings: Mapping[str, str], logs: Path) -> Path:
     """A file to be read by a shell, so that the operator's commands find this demo's database and all the rest."""
     kept = logs / "env"
     kept.unlink(missing_ok=True)
-    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(settings.items())]
-    with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.writelines(lines)
+    kept.touch(mode=0o600)
+    exports = (f"export {name}={shlex.quote(value)}\n" for name, value in sorted(settings.items()))
+    kept.write_text("".join(exports), encoding="utf-8")
     return kept
 
 
@@ -228,14 +228,10 @@ def _explain(stack: Stack, person: str, commands: Path) -> None:
                   -d '{{"from": "{person}", "body": "Who knows about music?"}}'
   and read   curl -s '{url}/simulator/messages?person={person.removeprefix("+")}'  (or just watch here)
   Webhook    {stack.webhook_url}/healthz
-  Commands   . {_from_here(commands)}; .venv/bin/sisters audit     (or: timeline m1, doctor, ...)
+  Commands   . {commands}; .venv/bin/sisters audit     (or: timeline m1, doctor, ...)
   Logs       {stack.processes.logs}
   End        Ctrl-C
 """)
-
-
-def _from_here(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _chat(stack: Stack) -> str:
