@@ -207,6 +207,26 @@ def test_axe_finds_nothing_serious(browser: Browser, system: System, scheme: str
     assert found == []
 
 
+def test_without_motion_a_change_shows_at_once(browser: Browser, system: System):
+    """Not a frame later either: a busy machine may paint that frame long after the page was looked at."""
+    context = browser.new_context(base_url=system.stack.phone.url, reduced_motion="reduce")
+    context.set_default_timeout(WITHIN_MS)
+    seat = Seat(context.new_page())
+    seat.open()
+    seat.stop("Routing lab").click()
+    shown = seat.page.get_by_role("button", name="Who answers?").evaluate(
+        """(button) => {
+            const opacity = () => getComputedStyle(button).opacity;
+            button.disabled = true;
+            const without = opacity();
+            button.disabled = false;
+            return [without, opacity()];
+        }"""
+    )
+    context.close()
+    assert shown == ["0.5", "1"]
+
+
 def serious(page: Page) -> list[str]:
     report = cast("dict[str, Any]", Axe().run(page).response)  # pyright: ignore[reportUnknownMemberType]
     violations = cast("list[dict[str, Any]]", report["violations"])
