@@ -3,7 +3,7 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, expect
+from playwright.sync_api import BrowserContext, Locator, Route, expect
 
 from tests.browser.seat import ANSWERED_WITHIN_MS, Seat
 
@@ -162,6 +162,28 @@ def test_the_lab_tells_who_would_answer_and_what_would_change_it(seat: Seat):
     expect(first.locator(".changes li").first).to_contain_text("without ")
     expect(results.last.locator(".ladder .decided")).to_contain_text("stay")
     assert seat.ask("/simulator/messages") == []
+
+
+def test_the_lab_shows_what_was_asked_last_whatever_answers_last(seat: Seat):
+    def answer(route: Route) -> None:
+        if "songs" in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    held: list[Route] = []
+    seat.page.route("**/simulator/inspect/route", answer)
+    seat.stop("Routing lab").click()
+    lines = seat.page.get_by_label("What somebody writes, one message a line")
+    for text in ("songs", "novels"):
+        lines.fill(text)
+        lines.press("Control+Enter")
+    shown = seat.page.locator(".result-text")
+    expect(shown).to_have_text(["novels"], timeout=ANSWERED_WITHIN_MS)
+    with seat.page.expect_response("**/simulator/inspect/route"):
+        held[0].continue_()
+    seat.page.evaluate("new Promise(requestAnimationFrame)")
+    expect(shown).to_have_text(["novels"])
 
 
 def test_edited_words_are_tried_at_once_and_copied_as_toml(seat: Seat, context: BrowserContext):

@@ -18,6 +18,8 @@ export class Sentences {
   constructor(world, topics) {
     this.world = world;
     this.topics = topics;
+    /** Edited words and the keyboard may ask again before the first answer: only the newest is shown. */
+    this.newest = 0;
     this.field = el("textarea", { rows: 5, id: "lab-lines", dir: "auto", placeholder: "One sentence a line", value: recall("lab", "") });
     this.dialogue = el("input", { type: "checkbox", checked: recall("dialogue", true) });
     this.results = el("ol", { class: "results", "aria-live": "polite" });
@@ -58,15 +60,18 @@ export class Sentences {
       this.#empty();
       return;
     }
+    const mine = (this.newest += 1);
     this.button.disabled = true;
     fill(this.results, el("li", { class: "quiet loading" }, "Thinking…"));
     try {
       const found = this.dialogue.checked ? await this.#oneByOne(lines) : await this.#all(lines.map((/** @type {string} */ text) => ({ text })));
+      if (mine !== this.newest) return;
       fill(this.results, found.map((result, index) => this.#result(result, found[index - 1])));
     } catch (error) {
+      if (mine !== this.newest) return;
       fill(this.results, el("li", { class: "empty" }, icon("warn", 36), el("b", {}, /** @type {Error} */ (error).message), el("p", {}, "The lab asks `sisters inspect`, which has to be running.")));
     } finally {
-      this.button.disabled = false;
+      if (mine === this.newest) this.button.disabled = false;
     }
   }
 
