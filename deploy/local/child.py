@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ _LAUNCH: Final = str(Path(__file__).with_name("launch.py"))
 _PORTS: Final = range(20000, 30000)
 """Below the ports that Linux and macOS give to outgoing connections: such a one could hold the port of a server that is
 just restarting, and a client on loopback can even connect to itself there."""
+_REMEMBERED_PORTS: Final = 1000
+_given: Final = deque[int](maxlen=_REMEMBERED_PORTS)
+"""Their servers may be yet to start."""
 _LOG_LINES_SHOWN: Final = 12
 
 
@@ -131,8 +135,9 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on just now."""
-    for port in random.sample(_PORTS, k=200):
-        if is_free(port):
+    """A port of 127.0.0.1 that nobody listens on just now, nor soon: the last thousand are not given again."""
+    for port in random.sample(_PORTS, k=2 * _REMEMBERED_PORTS):
+        if port not in _given and is_free(port):
+            _given.append(port)
             return port
     raise StartFailed(f"no free port between {_PORTS.start} and {_PORTS.stop} on 127.0.0.1")

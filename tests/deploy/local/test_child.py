@@ -116,6 +116,11 @@ def test_a_command_that_does_not_exist_is_said_in_the_log(logs: Path):
         child.wait_until(lambda: False, within=timedelta(seconds=20), name="it")
 
 
+def test_no_port_is_given_to_two_servers_that_are_yet_to_start():
+    given = [free_port() for _ in range(300)]
+    assert len(set(given)) == len(given)
+
+
 def test_a_port_that_is_listened_on_is_not_free():
     import socket
 
