@@ -33,7 +33,8 @@ def test_both_sides_agree_until_a_row_is_deleted_by_hand(system: System):
     assert told == sorted(told)
 
     system.rows("DELETE FROM messages WHERE provider_id = %(sid)s RETURNING id", sid=sids[1])
-    system.rows("DELETE FROM deliveries WHERE id = (SELECT max(id) FROM deliveries) RETURNING id")
+    answer_to = "USING messages m WHERE m.provider_id = %(sid)s AND d.turn_id = m.turn_id"
+    system.rows(f"DELETE FROM deliveries d {answer_to} RETURNING d.id", sid=sids[2])
     code, document = asked(system, "audit", "--against-provider", "--since", "1h", "--stuck-after", "0")
     assert code == 1
     assert document["lost"] == [sids[1]]
