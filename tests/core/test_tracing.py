@@ -89,6 +89,7 @@ def test_an_endpoint_without_the_packages_is_told_with_what_to_install(monkeypat
 )  # fmt: skip
 def test_what_opentelemetry_switches_off_is_off(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
     monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")  # nobody asks what it would speak
     monkeypatch.setenv(name, value)
     tracing.start("sisters-test")
     with tracing.span("a"):
