@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
@@ -17,29 +18,38 @@ from core.commands.cast import cast
 from core.commands.doctor import doctor
 from core.commands.exits import SAYS_NO
 from core.commands.exits import checked as _checked
+from core.commands.usage import Commands, Number, Person, Span
 from core.config import DatabaseSettings, Environment
 from core.errors import Transient
 
 DESK_THREADS: Final = 16
 """Celery's own threads in a worker: they store, take reports and sweep; turns have threads of their own."""
+_MORE: Final = (
+    "Everything is set by environment variables: README.md lists them, 'sisters doctor' says what is missing. "
+    "Exit codes: 0 good, 1 the check says no, 2 wrong configuration or usage."
+)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_MORE)
 @click.version_option(__version__)
 def main() -> None:
     """Several AI characters on one WhatsApp number."""
 
 
 @main.command()
-@click.option("--wait", "wait_s", default=60.0, show_default=True, help="seconds to wait for Postgres to answer")
+@click.option("--wait", default="60s", show_default=True, type=Span(), help="how long to wait for Postgres to answer")
 @_checked
-def migrate(wait_s: float) -> None:
-    """Bring the database to this release's schema. Safe to run twice, also at once."""
+def migrate(wait: timedelta) -> None:
+    """Bring the database to this release's schema.
+
+    Safe to run twice, also at once. TIME is such as 90s or 2m.
+    """
     from core.store import migrate as apply_migrations  # psycopg is not needed by the other commands' start
 
     environment = Environment(os.environ)
     settings = environment.read(DatabaseSettings)
     environment.check()
+    wait_s = wait.total_seconds()
     end, told = time.monotonic() + wait_s, False
     while True:
         try:
@@ -68,7 +78,7 @@ def webhook() -> None:
 
 
 @main.command()
-@click.option("--concurrency", default=100, show_default=True, type=click.IntRange(1, 5000), help="turns at once")
+@click.option("--concurrency", default=100, show_default=True, type=Number(1, 5000), help="turns at once")
 @_checked
 def worker(concurrency: int) -> None:
     """Answer messages (Celery, a thread pool)."""
@@ -98,7 +108,10 @@ def beat() -> None:
 @main.command()
 @_checked
 def inspect() -> None:
-    """Show timelines, routing and cast as JSON to whoever has INSPECT_TOKEN (gunicorn, reads only)."""
+    """Show timelines, routing and cast as JSON.
+
+    A process that only reads (gunicorn), for whoever has INSPECT_TOKEN.
+    """
     from core.wiring.inspector import check_inspector
 
     check_inspector(os.environ)
@@ -109,7 +122,10 @@ def inspect() -> None:
 @main.command()
 @click.option("--person", default="", help="who writes: a name that the simulator knows, or a number")
 def chat(person: str) -> None:
-    """Talk to the simulated bot in this terminal, also through a pipe. Needs a simulator (SIMULATOR_URL)."""
+    """Talk to the simulated bot in this terminal.
+
+    Also through a pipe. Needs a simulator (SIMULATOR_URL): make demo starts one.
+    """
     root = Path(__file__).resolve().parent.parent
     if not (root / "deploy" / "simulator").is_dir():
         raise click.UsageError("the simulator is not here; run this in the project's folder")
@@ -119,20 +135,25 @@ def chat(person: str) -> None:
 
 
 @main.command()
-@click.argument("text", required=False)
+@click.argument("words", metavar="[TEXT]", nargs=-1)
 @click.option("--batch", is_flag=True, help="read JSON lines from stdin, write one JSON line for each")
 @_checked
-def route(text: str | None, *, batch: bool) -> None:
-    """Say who would answer TEXT, and why. Needs PROMPTS_DIR only."""
+def route(words: tuple[str, ...], *, batch: bool) -> None:
+    """Say who would answer TEXT, and why.
+
+    TEXT is one argument: put it in quotes. Needs PROMPTS_DIR only.
+    """
     from core.routing.batch import explain, route_line
     from core.wiring.router import ready_router
 
-    if batch == (text is not None):
+    if batch == bool(words):
         raise click.UsageError("give either TEXT or --batch")
+    if len(words) > 1:
+        raise click.UsageError("TEXT is one argument: put it in quotes")
     log.setup("route", stream=sys.stderr)
     with ready_router(os.environ) as router:
-        if text is not None:
-            click.echo(explain(router.route(text, current=None)))
+        if words:
+            click.echo(explain(router.route(words[0], current=None)))
             return
         good = True
         # Bytes both ways, whatever the terminal's encoding: a line that is no UTF-8 is unreadable, and not the end.
@@ -144,10 +165,13 @@ def route(text: str | None, *, batch: bool) -> None:
 
 
 @main.command()
-@click.argument("person")
+@click.argument("person", type=Person())
 @_checked
 def forget(person: str) -> None:
-    """Erase PERSON (an address such as whatsapp:+49..., or our number for them): messages, turns, ids, inbox."""
+    """Erase a person: messages, turns, ids, inbox.
+
+    PERSON is an address such as whatsapp:+49..., or our number for them.
+    """
     from core.wiring.worker import eraser
 
     if not eraser(os.environ).forget(person):

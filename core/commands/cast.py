@@ -24,7 +24,10 @@ def cast() -> None:
 @click.option("--fast", is_flag=True, help="leave out what takes long: which examples reach somebody else")
 @checked
 def check(*, fast: bool) -> None:
-    """Name what its writer should mend, with file and line; exit 1 when there is something."""
+    """Name what its writer should mend, with file and line.
+
+    Exit 1 when there is something.
+    """
     from core.cast.characters import load_cast
     from core.routing.check import doubled_examples, missing_languages, shared_words, strayed_examples
     from core.routing.phrases import load_phrases
@@ -46,7 +49,10 @@ def check(*, fast: bool) -> None:
 @cast.command()
 @checked
 def learn() -> None:
-    """Learn the examples now and keep what was learnt beside the cast, so that no process has to at its start."""
+    """Learn the examples now, and not at the next start.
+
+    What was learnt is kept beside the cast.
+    """
     from core.adapters.model_files import ship
     from core.cast.characters import load_cast
     from core.routing.phrases import load_phrases

@@ -2,17 +2,17 @@
 
 import json
 import os
-import re
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
 from core import log
 from core.commands.exits import SAYS_NO, checked
+from core.commands.usage import Number, Span, TimelineId
 
 if TYPE_CHECKING:  # each command loads what it needs when it runs
     from core.operations.audit import Recount
@@ -21,27 +21,9 @@ if TYPE_CHECKING:  # each command loads what it needs when it runs
     from core.operations.timeline import Event
     from core.store import Store
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST: Final = timedelta(days=3650)
 _SINCE: Final = timedelta(hours=2)
 _NO_TEXTS: Final = "show what people wrote and where they write from"
-
-
-class _Span(click.ParamType[timedelta]):
-    """A length of time as people write it: 90s, 15m, 2h, 1d; a bare number is seconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        found = re.fullmatch(r"(\d{1,8}(?:\.\d{1,3})?)([smhd]?)", str(value))
-        if found is None:
-            self.fail(f"{value!r} is no length of time; write 90s, 15m, 2h or 1d", param, ctx)
-        seconds = float(found[1]) * _UNITS[found[2] or "s"]
-        if seconds > _LONGEST.total_seconds():
-            self.fail(f"{value!r} is more than ten years", param, ctx)
-        return timedelta(seconds=seconds)
+_LETTER: Final = Number(1, words="dead letter's id: that is a number, the first column of 'sisters dead list'")
 
 
 def register(main: click.Group) -> None:
@@ -51,12 +33,15 @@ def register(main: click.Group) -> None:
 
 
 @click.command()
-@click.option("--stuck-after", default="120", show_default=True, type=_Span(), help="open for longer is stuck")
+@click.option("--stuck-after", default="120s", show_default=True, type=Span(), help="open for longer is stuck")
 @click.option("--against-provider", is_flag=True, help="compare with Twilio's own message log, both ways")
-@click.option("--since", type=_Span(), help="how far back to compare  [default: 2h]")
+@click.option("--since", type=Span(some=True), help="how far back to compare, such as 1d  [default: 2h]")
 @checked
 def audit(stuck_after: timedelta, since: timedelta | None, *, against_provider: bool) -> None:
-    """Recount how every message ended; exit 1 when something is stuck, overtaken, lost or doubled."""
+    """Recount how every message ended, as JSON.
+
+    Exit 1 when something is stuck, overtaken, lost or doubled. TIME is such as 90s, 15m, 2h or 1d.
+    """
     from core.operations.audit import recount
     from core.wiring.operator import comparer
 
@@ -75,10 +60,15 @@ def audit(stuck_after: timedelta, since: timedelta | None, *, against_provider: 
 
 
 @click.command("catch-up")
-@click.option("--since", type=_Span(), help="how far back to read; without: from the mark of the last reading")
+@click.option(
+    "--since", type=Span(some=True), help="how far back to read, such as 2h; without: from the mark of the last reading"
+)
 @checked
 def catch_up(since: timedelta | None) -> None:
-    """Find in Twilio's log what never reached us; print counts as JSON. Workers do so by themselves."""
+    """Find in Twilio's log what never reached us.
+
+    Has it answered and prints counts as JSON; workers do so by themselves. TIME is such as 90s, 15m, 2h or 1d.
+    """
     from core.wiring.worker import catch_up as reading
 
     with _operating(), reading(os.environ) as found:
@@ -88,19 +78,22 @@ def catch_up(since: timedelta | None) -> None:
 
 
 @click.command()
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="ID", type=TimelineId())
 @click.option("--json", "as_json", is_flag=True, help="a JSON list of {at, event, ...}")
 @click.option("--texts", is_flag=True, help="show what was written and answered")
 @checked
 def timeline(name: str, *, as_json: bool, texts: bool) -> None:
-    """Say what happened to ID: m12 or 12 (a message), t3 (a turn), d9 (a delivery), or any SID of Twilio."""
+    """Say what happened to a message, a turn or a delivery.
+
+    ID is m12 or 12 (a message), t3 (a turn), d9 (a delivery), or any SID of Twilio.
+    """
     from core.model import TWILIO
     from core.operations.timeline import timeline as read
 
     with _store() as store:
         events = read(store, name, channels=(TWILIO,), texts=texts)
     if events is None:
-        click.echo("no message, turn or delivery has this id (m12, t3, d9 or a SID); it may have been erased", err=True)
+        click.echo(f"nothing is known by {name}: no message, turn or delivery bears it, or it was erased", err=True)
         sys.exit(SAYS_NO)
     if as_json:
         click.echo(json.dumps([event.as_json() for event in events], ensure_ascii=False, indent=2))
@@ -117,7 +110,10 @@ def dead() -> None:
 @dead.command("list")
 @checked
 def list_dead() -> None:
-    """List them, oldest first: id, source, time, bytes, reason."""
+    """List them, oldest first.
+
+    A line each, with tabs between: id, source, time, bytes, reason.
+    """
     with _dead_letters() as letters:
         for letter in letters.all():
             at = letter.created_at.astimezone(UTC).isoformat(timespec="seconds")
@@ -125,11 +121,14 @@ def list_dead() -> None:
 
 
 @dead.command()
-@click.argument("letter_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument("letter_id", metavar="ID", type=_LETTER)
 @click.option("--texts", is_flag=True, help=_NO_TEXTS)
 @checked
 def show(letter_id: int, *, texts: bool) -> None:
-    """Show one as JSON, without texts and addresses unless asked for."""
+    """Show one as JSON, without texts and addresses.
+
+    ID is a number, the first column of 'sisters dead list'.
+    """
     from core.operations.dead_letters import veiled
 
     with _dead_letters() as letters:
@@ -143,10 +142,13 @@ def show(letter_id: int, *, texts: bool) -> None:
 
 
 @dead.command()
-@click.argument("letter_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument("letter_id", metavar="ID", type=_LETTER)
 @checked
 def replay(letter_id: int) -> None:
-    """Put one back into its list in Redis, for the workers to read again."""
+    """Put one back, for the workers to read again.
+
+    ID is a number, the first column of 'sisters dead list'.
+    """
     with _dead_letters() as letters:
         fate = letters.replay(letter_id)
     match fate:
@@ -160,10 +162,13 @@ def replay(letter_id: int) -> None:
 
 
 @dead.command()
-@click.argument("letter_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument("letter_id", metavar="ID", type=_LETTER)
 @checked
 def drop(letter_id: int) -> None:
-    """Remove one for good."""
+    """Remove one for good.
+
+    ID is a number, the first column of 'sisters dead list'.
+    """
     with _dead_letters() as letters:
         fate = letters.drop(letter_id)
     if fate == "unknown":

@@ -86,11 +86,6 @@ def test_sigterm_while_a_process_still_loads_ends_it_well(command: str, tmp_path
     assert (process.returncode, said) == (0, b"")
 
 
-def test_wrong_usage_exits_2() -> None:
-    assert sisters("route").returncode == 2
-    assert sisters("dance").returncode == 2
-
-
 def test_route_explains_with_no_environment_at_all() -> None:
     done = sisters("route", "Who knows about music?")
     assert done.returncode == 0
