@@ -18,9 +18,9 @@ from core.commands.cast import cast
 from core.commands.doctor import doctor
 from core.commands.exits import SAYS_NO
 from core.commands.exits import checked as _checked
-from core.commands.usage import Commands, Number, Person, Span
+from core.commands.usage import Commands, Number, Span
 from core.config import DatabaseSettings, Environment
-from core.errors import Transient
+from core.errors import Transient, Unreachable
 
 DESK_THREADS: Final = 16
 """Celery's own threads in a worker: they store, take reports and sweep; turns have threads of their own."""
@@ -59,7 +59,8 @@ def migrate(wait: timedelta) -> None:
             if time.monotonic() > end:
                 raise
             if not told:
-                click.echo(f"Postgres does not answer yet ({error}); waiting up to {wait_s:g} s", err=True)
+                what = error.what if isinstance(error, Unreachable) else f"Postgres broke off ({error})"
+                click.echo(f"{what}; waiting up to {wait_s:g} s", err=True)
                 told = True
             time.sleep(0.5)
     click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to apply")
@@ -162,22 +163,6 @@ def route(words: tuple[str, ...], *, batch: bool) -> None:
             good = good and readable
             click.echo(answer.encode())
     sys.exit(0 if good else SAYS_NO)
-
-
-@main.command()
-@click.argument("person", type=Person())
-@_checked
-def forget(person: str) -> None:
-    """Erase a person: messages, turns, ids, inbox.
-
-    PERSON is an address such as whatsapp:+49..., or our number for them.
-    """
-    from core.wiring.worker import eraser
-
-    if not eraser(os.environ).forget(person):
-        click.echo("nobody is known by that name", err=True)
-        sys.exit(SAYS_NO)
-    click.echo("erased")
 
 
 operator.register(main)

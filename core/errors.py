@@ -61,6 +61,24 @@ class Transient(OutsideError):
         self.after = after
 
 
+class Unreachable(Transient):
+    """Again, and told to whoever sits at a terminal: which variable names it, where and why not, what to look at.
+
+    Only `reason` is for a log.
+    """
+
+    def __init__(self, reason: str, *, variable: str, what: str, fix: str) -> None:
+        super().__init__(reason)
+        self.variable = variable
+        self.what = what
+        self.fix = fix
+
+    @property
+    def problem(self) -> str:
+        """One line, as problems of the configuration are told: name first, without any password."""
+        return f"{self.variable}: {self.what}; {self.fix}"
+
+
 class Permanent(OutsideError):
     """Never again: the same call would fail in the same way."""
 

@@ -3,7 +3,7 @@
 import re
 import select
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -14,20 +14,13 @@ from psycopg.rows import RowFactory, class_row, scalar_row, tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from core.config import DatabaseSettings
-from core.errors import NOT_MIGRATED, ConfigurationError, Transient
+from core.connection import CONNECT_TIMEOUT, connect
+from core.errors import NOT_MIGRATED, Transient
 
 SQL: Final = Path(__file__).parent / "sql"
 STATEMENT_TIMEOUT: Final = timedelta(seconds=10)
-_CONNECT_TIMEOUT_S: Final = 3
 POOL_TIMEOUT: Final = timedelta(seconds=10)
 """How long a thread waits for a free connection before the call counts as Transient."""
-
-_REFUSES_US: Final = re.compile(
-    r"authentication failed|no password supplied|no pg_hba\.conf entry|role \S+ (does not exist|is not permitted)"
-    r"|no such user|auth failed",
-    re.IGNORECASE,
-)
-"""Postgres and PgBouncer refuse a user. By its words: libpq gives no code for what happens while it connects."""
 
 _Row = TypeVar("_Row")
 _Result = TypeVar("_Result")
@@ -178,7 +171,7 @@ class Store:
     @contextmanager
     def _connection(self) -> Generator[psycopg.Connection[Any]]:
         try:
-            with self._pool.connection() as connection:
+            with self._taken() as connection:
                 yield connection
         except psycopg.errors.UniqueViolation as error:
             raise Conflict(error.diag.constraint_name or "") from None
@@ -192,19 +185,43 @@ class Store:
             # The server's message may repeat values: only its code goes on.
             raise Transient("postgres", code=error.sqlstate or type(error).__name__) from None
 
+    def _taken(self) -> AbstractContextManager[psycopg.Connection[Any]]:
+        return self._pool.connection()
+
     def close(self) -> None:
         """Closes all connections."""
         self._pool.close(timeout=2)
 
 
+class CommandStore(Store):
+    """The store of a command that is over in a moment: one connection, made at once, in one thread.
+
+    An absent Postgres is told within CONNECT_TIMEOUT and with its reason, where a pool would try for POOL_TIMEOUT.
+    """
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        """Raises: Unreachable, ConfigurationError."""
+        self._queries = load_queries()
+        self._conninfo = _conninfo(settings)
+        self._connection_kept = self._connect()
+
+    @contextmanager
+    def _taken(self) -> Generator[psycopg.Connection[Any]]:
+        if self._connection_kept.closed:
+            self._connection_kept = self._connect()
+        yield self._connection_kept
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return connect(self._conninfo, prepare_threshold=None, autocommit=True)
+
+    def close(self) -> None:
+        """Closes it."""
+        self._connection_kept.close()
+
+
 def migrations() -> Sequence[Path]:
     """The numbered migrations of this release, in order; the name of one is its `stem`."""
     return sorted((SQL / "migrations").glob("*.sql"))
-
-
-def refuses_us(error: psycopg.OperationalError) -> bool:
-    """Whether Postgres or PgBouncer answered and turned down the user or the password."""
-    return _REFUSES_US.search(str(error)) is not None
 
 
 def _only_read(connection: psycopg.Connection[Any]) -> None:
@@ -229,13 +246,16 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
     """Applies the migrations that the database lacks, in order and in one transaction; returns their names.
 
     Two that start at once do no harm: a lock that ends with the transaction lets one wait for the other.
-    Raises: Transient when Postgres is away; ConfigurationError when it refuses the user or the password.
+    Raises: Transient when Postgres is away; ConfigurationError when it refuses the user or the password, or lacks the
+    database.
     """
     queries = load_queries()
     applied: list[str] = []
-    conninfo = make_conninfo(settings.conninfo, connect_timeout=_CONNECT_TIMEOUT_S, application_name="sisters-migrate")
+    conninfo = make_conninfo(
+        settings.conninfo, connect_timeout=int(CONNECT_TIMEOUT.total_seconds()), application_name="sisters-migrate"
+    )
     try:
-        with psycopg.connect(conninfo, prepare_threshold=None) as connection:
+        with connect(conninfo, prepare_threshold=None) as connection:
             transaction = Transaction(connection, queries)
             transaction.run("take_time_to_migrate")
             transaction.run("lock_migrations")
@@ -249,11 +269,6 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
             if settings.pooler:
                 transaction.run("keep_timeouts_with_role")
     except psycopg.OperationalError as error:
-        if refuses_us(error):
-            problem = (
-                "DATABASE_URL: Postgres refuses the user or the password; check it, or POSTGRES_USER and _PASSWORD"
-            )
-            raise ConfigurationError([problem]) from None
         raise Transient("postgres", code=error.sqlstate or type(error).__name__) from None
     return applied
 
@@ -261,7 +276,7 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
 def _conninfo(settings: DatabaseSettings) -> str:
     """Adds our timeouts; PgBouncer refuses startup options, so behind it the role carries them (see `migrate`)."""
     timeouts: dict[str, Any] = {
-        "connect_timeout": _CONNECT_TIMEOUT_S,
+        "connect_timeout": int(CONNECT_TIMEOUT.total_seconds()),
         "application_name": "sisters",
         # A host that vanishes says nothing: without these its connections would be held for a quarter of an hour.
         "keepalives_idle": 5,

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from core.errors import NOT_MIGRATED, ConfigurationError, Permanent, Transient
+from core.errors import NOT_MIGRATED, ConfigurationError, Permanent, Transient, Unreachable
 
 SAYS_NO: Final = 1
 WRONG_USE: Final = 2
@@ -29,6 +29,9 @@ def checked(command: _Command) -> _Command:
             for problem in error.problems:
                 click.echo(problem, err=True)
             sys.exit(WRONG_USE)
+        except Unreachable as error:
+            click.echo(error.problem, err=True)
+            sys.exit(SAYS_NO)
         except Transient as error:
             if error.reason == NOT_MIGRATED:
                 click.echo("DATABASE_URL: the database lacks this release's schema; run sisters migrate", err=True)

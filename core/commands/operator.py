@@ -1,4 +1,4 @@
-"""The operator's commands: is the promise kept, what happened to a message, and what could not be read."""
+"""The operator's commands: is the promise kept, what happened to a message, what could not be read, who is erased."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import click
 
 from core import log
 from core.commands.exits import SAYS_NO, checked
-from core.commands.usage import Number, Span, TimelineId
+from core.commands.usage import Number, Person, Span, TimelineId
 
 if TYPE_CHECKING:  # each command loads what it needs when it runs
     from core.operations.audit import Recount
@@ -28,7 +28,7 @@ _LETTER: Final = Number(1, words="dead letter's id: that is a number, the first 
 
 def register(main: click.Group) -> None:
     """Adds the commands to `sisters`."""
-    for command in (audit, catch_up, timeline, dead):
+    for command in (audit, catch_up, timeline, dead, forget):
         main.add_command(command)
 
 
@@ -174,6 +174,24 @@ def drop(letter_id: int) -> None:
     if fate == "unknown":
         _says_no(letter_id)
     click.echo("dropped")
+
+
+@click.command()
+@click.argument("person", type=Person())
+@checked
+def forget(person: str) -> None:
+    """Erase a person: messages, turns, ids, inbox.
+
+    PERSON is an address such as whatsapp:+49..., or our number for them.
+    """
+    from core.wiring.operator import eraser
+
+    with _operating(), eraser(os.environ) as erasing:
+        known = erasing.forget(person)
+    if not known:
+        click.echo("nobody is known by that name", err=True)
+        sys.exit(SAYS_NO)
+    click.echo("erased")
 
 
 def _recount_json(result: "Recount", comparison: "Comparison | None" = None) -> dict[str, object]:

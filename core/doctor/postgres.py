@@ -8,14 +8,15 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from core.config import DatabaseSettings
+from core.connection import CONNECT_TIMEOUT, connect
 from core.doctor.environment import is_here
 from core.doctor.finding import Findings
 from core.doctor.machine import weigh_clock
+from core.errors import ConfigurationError, Unreachable
 from core.keeping.upkeep import SILENT_AFTER
-from core.store import Transaction, load_queries, migrations, refuses_us
+from core.store import Transaction, load_queries, migrations
 
 AREA: Final = "postgres"
-CONNECT_S: Final = 3
 _OLDEST: Final = 15
 _FREE_AT_LEAST: Final = 20
 """A worker keeps up to 18 connections, and operators and backups want some."""
@@ -45,9 +46,9 @@ class _Signs:
 def check(settings: DatabaseSettings) -> Findings:
     """Returns what there is to say of the database, within about 15 s; writes nothing."""
     findings, queries = Findings(AREA), load_queries()
-    conninfo = make_conninfo(settings.conninfo, connect_timeout=CONNECT_S, application_name="sisters-doctor")
+    bounded = {"connect_timeout": int(CONNECT_TIMEOUT.total_seconds()), "application_name": "sisters-doctor"}
     try:
-        with psycopg.connect(conninfo, prepare_threshold=None) as connection:
+        with connect(make_conninfo(settings.conninfo, **bounded), prepare_threshold=None) as connection:
             transaction = Transaction(connection, queries)
             transaction.run("doctor_bounds")
             facts = transaction.one(_Facts, "server_facts")
@@ -56,19 +57,14 @@ def check(settings: DatabaseSettings) -> Findings:
             _weigh_room(findings, facts)
             weigh_clock(findings, "clock", facts.now, "Postgres")
             _look_at_schema(findings, transaction)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            what, _, fix = problem.partition(": ")[2].partition("; ")
+            findings.wrong("login", what, fix)
+    except Unreachable as error:
+        findings.broken("reachable", error.what, error.fix)
     except psycopg.OperationalError as error:
-        if refuses_us(error):
-            findings.wrong(
-                "login",
-                "Postgres refuses the user or the password",
-                "check DATABASE_URL, or POSTGRES_USER and _PASSWORD",
-            )
-        else:
-            findings.broken(
-                "reachable",
-                f"no answer ({error.sqlstate or _first_line(error)})",
-                "is it running, and are host and port in DATABASE_URL right?",
-            )
+        findings.broken("reachable", f"Postgres broke off ({error.sqlstate or type(error).__name__})", "see its log")
     return findings
 
 
@@ -129,9 +125,3 @@ def _look_at_schema(findings: Findings, transaction: Transaction) -> None:
         findings.risky("dead letters", f"{rest.dead_letters} could not be read", "look at sisters dead list")
     if rest.senders_resting:
         findings.risky("sending", "our number rests: Twilio refused it", "see sisters_sender_pauses_total for the code")
-
-
-def _first_line(error: Exception) -> str:
-    """The reason alone: what libpq adds names host and user."""
-    text = str(error).strip().splitlines()
-    return text[0].rpartition(": ")[2] if text else type(error).__name__

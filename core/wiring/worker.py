@@ -46,7 +46,7 @@ from core.metrics import Levels
 from core.model import TWILIO
 from core.routing.phrases import load_phrases
 from core.sampling import GOOD_FOR, Sampler
-from core.store import Store
+from core.store import CommandStore, Store
 from core.turns.answer import Answerer
 from core.turns.limits import Limits
 from core.turns.presence import Presence
@@ -187,24 +187,16 @@ def send_every(limits: LimitSettings, twilio: TwilioSettings) -> timedelta | Non
     return timedelta(seconds=3) if twilio.number == SANDBOX_NUMBER else timedelta(seconds=1 / 80)
 
 
-def eraser(environ: Mapping[str, str]) -> Eraser:
-    """Returns what `sisters forget` needs: Postgres and Redis alone. Raises: ConfigurationError."""
-    environment = Environment(environ)
-    database, redis = environment.read(DatabaseSettings), environment.read(RedisSettings)
-    environment.check()
-    return Eraser(store=Store(database, connections=1), inboxes=inboxes(redis.url))
-
-
 @contextmanager
 def catch_up(environ: Mapping[str, str]) -> Generator[CatchUp]:
-    """What `sisters catch-up` needs: no model, and no address of ours. Raises: ConfigurationError."""
+    """What `sisters catch-up` needs: no model, and no address of ours. Raises: ConfigurationError, Unreachable."""
     environment = Environment(environ)
     database, redis = environment.read(DatabaseSettings), environment.read(RedisSettings)
     twilio, turn = environment.read(TwilioSettings), environment.read(TurnSettings)
     prompts = environment.read(PromptSettings)
     environment.check()
     cast = load_cast(prompts.directory)
-    store, box = Store(database, connections=1), inboxes(redis.url)
+    store, box = CommandStore(database), inboxes(redis.url)
     worker_id = uuid4()  # holds nothing: what it stores waits for a worker
     intake = Intake(store=store, inboxes=box, cast=cast, worker_id=worker_id, turn_deadline=turn.deadline)
     with closing(store), closing(box), closing(TwilioChannel(twilio, status_url="", connections=1)) as channel:

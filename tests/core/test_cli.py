@@ -136,8 +136,9 @@ def test_forget_erases_a_person_and_says_no_to_a_stranger(bot: Bot) -> None:
 
 def test_a_database_that_is_away_is_waited_for_and_then_told() -> None:
     done = sisters("migrate", "--wait", "0.1", environment={"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"})
-    assert done.returncode == 1
-    assert "not reachable" in done.stderr
+    waited, problem = done.stderr.splitlines()
+    assert waited == "Postgres does not answer at 127.0.0.1:1/x (connection refused); waiting up to 0.1 s"
+    assert (done.returncode, problem.partition(";")[0]) == (1, f"DATABASE_URL: {waited.partition(';')[0]}")
 
 
 def test_a_wait_is_told_once() -> None:
@@ -145,11 +146,14 @@ def test_a_wait_is_told_once() -> None:
     assert done.stderr.count("waiting up to 4 s") == 1
 
 
-@pytest.mark.parametrize("change", [{"password": "wrong-one"}, {"user": "nobody"}])
-def test_a_user_whom_postgres_refuses_is_told_at_once(empty_database_url: str, change: dict[str, str]) -> None:
+@pytest.mark.parametrize("change", [{"password": "wrong-one"}, {"user": "nobody"}, {"dbname": "nowhere"}])
+def test_a_user_whom_postgres_refuses_and_a_database_that_it_lacks_are_told_at_once(
+    empty_database_url: str, change: dict[str, str]
+) -> None:
     done = sisters("migrate", environment={"DATABASE_URL": make_conninfo(empty_database_url, **change)})
     assert done.returncode == 2
-    assert done.stderr.startswith("DATABASE_URL: Postgres refuses the user or the password")
+    said = "has no such database" if "dbname" in change else "refuses the user or the password"
+    assert done.stderr.startswith(f"DATABASE_URL: Postgres {said} at ")
     assert "wrong-one" not in done.stderr
 
 

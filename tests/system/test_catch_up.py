@@ -110,7 +110,11 @@ def test_the_command_prints_counts_and_says_no_when_somebody_cannot_be_reached(
     assert (done.returncode, json.loads(done.stdout)) == (0, {"read": 0, "late": 0, "too_late": 0, "failed": 0})
     for away, code, said in (
         ({"TWILIO_BASE_URL": "http://127.0.0.1:1"}, 1, "not reachable: connect"),
-        ({"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, 1, "not reachable: postgres_pool"),
+        (
+            {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"},
+            1,
+            "DATABASE_URL: Postgres does not answer at 127.0.0.1:1/x (connection refused)",
+        ),
         ({"TWILIO_AUTH_TOKEN": "wrong"}, 2, "refused: auth"),
     ):
         done = catch_up(**away)

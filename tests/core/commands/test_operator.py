@@ -153,6 +153,21 @@ def test_without_configuration_each_names_what_is_missing_and_exits_2(command: l
     assert "DATABASE_URL: missing" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [*COMMANDS, ["forget", "+49170"], ["catch-up", "--since", "2h"], ["migrate", "--wait", "0"]],
+    ids=" ".join,
+)
+def test_a_postgres_that_is_away_is_told_in_one_line_with_place_and_reason(command: list[str]) -> None:
+    twilio = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "t", "TWILIO_WHATSAPP_NUMBER": OUR_NUMBER}
+    away = {"DATABASE_URL": "postgresql://u:hush@127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    done = sisters(*command, environment=twilio | away)
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("DATABASE_URL: Postgres does not answer at 127.0.0.1:1/x (connection refused); ")
+    assert "hush" not in done.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_database_without_our_schema_is_told_as_such_and_exits_2(
     empty_database_url: str, redis_url: str, command: list[str], bot: Bot

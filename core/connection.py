@@ -1,0 +1,78 @@
+"""A connection to Postgres that is made now, or why there is none: in words for whoever sits at the terminal."""
+
+import re
+from datetime import timedelta
+from itertools import cycle
+from typing import Any, Final
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
+
+from core.errors import ConfigurationError, Unreachable
+
+CONNECT_TIMEOUT: Final = timedelta(seconds=3)
+"""Of each address: a second host, or a name that stands for two of them, may take as long again."""
+
+_REFUSES_US: Final = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|role \S+ (does not exist|is not permitted)"
+    r"|no such user|auth failed",
+    re.IGNORECASE,
+)
+"""Postgres and PgBouncer refuse a user. By its words: libpq gives no code for what happens while it connects."""
+_NO_DATABASE: Final = re.compile(r"database .* does not exist|no such database", re.IGNORECASE)
+_BEFORE_THE_REASON: Final = re.compile(
+    r"^(?:connection (?:failed|is bad): )?(?:connection to server (?:at|on socket) .*? failed: )?(?:FATAL:|ERROR:)?\s*"
+)
+
+
+def connect(conninfo: str, **how: Any) -> psycopg.Connection[Any]:
+    """Returns a connection, within `connect_timeout` of the conninfo.
+
+    Raises: Unreachable; ConfigurationError when Postgres refuses the user or the password, or lacks the database.
+    """
+    try:
+        return psycopg.connect(conninfo, **how)
+    except psycopg.OperationalError as error:
+        raise why_not(error, conninfo) from None
+
+
+def why_not(error: psycopg.OperationalError, conninfo: str) -> Unreachable | ConfigurationError:
+    """Returns what an attempt to connect ended in: our configuration is wrong, or Postgres is away."""
+    where, why = _place(conninfo), _reason(error)
+    if _REFUSES_US.search(why):
+        fix = "check it, or POSTGRES_USER and _PASSWORD"
+        return ConfigurationError(
+            [f"DATABASE_URL: Postgres refuses the user or the password at {where} ({why}); {fix}"]
+        )
+    if _NO_DATABASE.search(why):
+        return ConfigurationError(
+            [f"DATABASE_URL: Postgres has no such database at {where}; make it, or correct the name"]
+        )
+    return Unreachable(
+        "postgres",
+        variable="DATABASE_URL",
+        what=f"Postgres does not answer at {where} ({why})",
+        fix="is it running, and are host and port right?",
+    )
+
+
+def _place(conninfo: str) -> str:
+    """Host, port and database as libpq takes them, without user and password."""
+    parts: dict[str, Any] = {each.keyword.decode(): each.val.decode() for each in Conninfo.get_defaults() if each.val}
+    parts |= conninfo_to_dict(conninfo)
+    hosts = str(parts.get("host") or parts.get("hostaddr") or "localhost").split(",")
+    ports = str(parts.get("port") or "5432").split(",")
+    database = parts.get("dbname") or parts.get("user") or ""
+    return f"{','.join(f'{h}:{p}' for h, p in zip(map(_bracketed, hosts), cycle(ports), strict=False))}/{database}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _reason(error: psycopg.OperationalError) -> str:
+    """The driver's reason alone, in one line: what comes before it repeats the address."""
+    lines = str(error).strip().splitlines()
+    reason = _BEFORE_THE_REASON.sub("", lines[0]) if lines else type(error).__name__
+    return reason[:1].lower() + reason[1:] if reason[1:2].islower() else reason
