@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 SENTINEL: Final = "sentinel://"
 SENTINEL_PORT: Final = 26379
+REDIS_PORT: Final = 6379
 _KNOWN: Final = {"master", "sentinel_password"}
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+)(?::(\d{1,5}))?")
 
@@ -61,6 +62,21 @@ def sentinels_of(url: str) -> Sentinels | None:
     )
 
 
+def place_of(url: str) -> str:
+    """Returns where a Redis is, without user and password: host:port/database, a socket's path, or its sentinels."""
+    if sentinels := sentinels_of(url):
+        return f"{','.join(_joined(*each) for each in sentinels.hosts)} (sentinels of {sentinels.master})"
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return parts.path
+    database = re.match(r"/\d+$", parts.path)  # anything else may be the rest of a password with a slash in it
+    return f"{_joined(parts.hostname, parts.port or REDIS_PORT)}{database[0] if database else ''}"
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
     """A broker as kombu and Celery want it."""
@@ -85,8 +101,7 @@ def broker(url: str, *, bound: timedelta | None = None) -> Broker:
         ask |= {"socket_timeout": bound.total_seconds(), "socket_connect_timeout": bound.total_seconds()}
     return Broker(
         url=";".join(
-            f"{SENTINEL}{account if account != ':@' else ''}{f'[{host}]' if ':' in host else host}:{port}"
-            f"/{sentinels.database}"
+            f"{SENTINEL}{account if account != ':@' else ''}{_joined(host, port)}/{sentinels.database}"
             for host, port in sentinels.hosts
         ),
         options={"master_name": sentinels.master, "sentinel_kwargs": ask},

@@ -8,6 +8,7 @@ goes on until it is empty, and the sweep sees every inbox that waits. The wake-u
 resolved it (the message is cut where the key belongs), so that `read` follows no alias.
 """
 
+import re
 import socket
 import threading
 import time
@@ -19,16 +20,16 @@ from typing import Any, Final, TypeVar
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, SSLConnection
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
 from core.adapters.redis_calls import Calls, Script
 from core.adapters.wakeups import QUEUE, REPORTS, WAKE, BrokerWakeups, Envelope
-from core.addresses import Sentinels, sentinels_of
-from core.errors import ConfigurationError, Transient
+from core.addresses import Sentinels, place_of, sentinels_of
+from core.errors import ConfigurationError, Transient, Unreachable
 from core.model import InboundMessage, StatusReport, dump_inbound, dump_report, person_key
 from core.ports import Backlog, Forgotten, Inbox
 
@@ -38,6 +39,7 @@ DOOR_THREADS: Final = 16
 
 _DOOR_BOUND: Final = timedelta(seconds=0.3)
 _WORKER_BOUND: Final = timedelta(seconds=5)
+_KNOCK_BOUND: Final = timedelta(seconds=3)
 _HANGS_AFTER: Final = 3
 _PROBE_EVERY: Final = timedelta(seconds=0.5)
 
@@ -45,6 +47,10 @@ _ALIAS_LIFE_S: Final = int(ALIAS_LIFE.total_seconds())
 _ACCEPT, _REPORT = Script("accept"), Script("report")
 _REMOVE, _REMOVE_REPORTS, _WAITING = Script("remove"), Script("remove_reports"), Script("waiting")
 _FORGET, _PUT_BACK, _BACKLOG = Script("forget"), Script("put_back"), Script("backlog")
+
+_BEFORE_THE_REASON: Final = re.compile(r"^Error -?\d+ (?:while )?connecting to \S+?\. ")
+_AFTER_THE_REASON: Final = re.compile(r"\.$| : .*$", re.DOTALL)
+"""redis-py names the address once more, and behind sentinels each of them with all that it knows of it."""
 
 _Result = TypeVar("_Result")
 
@@ -65,6 +71,34 @@ def inboxes(redis_url: str) -> "RedisInboxes":
     Raises: ConfigurationError.
     """
     return RedisInboxes(_client(redis_url, bound=_WORKER_BOUND, connections=None))
+
+
+def knock(redis_url: str) -> None:
+    """Returns when Redis answers, which takes 3 s at most: for a command that somebody waits for.
+
+    Raises: Unreachable; ConfigurationError when it refuses the user or the password.
+    """
+    client, where = _client(redis_url, bound=_KNOCK_BOUND, connections=None), place_of(redis_url)
+    try:
+        client.ping()  # pyright: ignore[reportUnknownMemberType]
+    except (AuthenticationError, NoPermissionError) as error:
+        why = _reason(error)
+        problem = f"REDIS_URL: Redis refuses the user or the password at {where} ({why}); check both in REDIS_URL"
+        raise ConfigurationError([problem]) from None
+    except RedisError as error:
+        raise Unreachable(
+            "redis",
+            variable="REDIS_URL",
+            what=f"Redis does not answer at {where} ({_reason(error)})",
+            fix="is it running, and are host and port right?",
+        ) from None
+    finally:
+        client.close()
+
+
+def _reason(error: RedisError) -> str:
+    reason = _AFTER_THE_REASON.sub("", _BEFORE_THE_REASON.sub("", str(error).strip())) or type(error).__name__
+    return reason[:1].lower() + reason[1:] if reason[1:2].islower() else reason
 
 
 class RedisDoor:

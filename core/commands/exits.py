@@ -1,9 +1,11 @@
 """Exit codes of every command: 0 good, 1 the check says no, 2 wrong configuration or usage."""
 
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -36,10 +38,22 @@ def checked(command: _Command) -> _Command:
             if error.reason == NOT_MIGRATED:
                 click.echo("DATABASE_URL: the database lacks this release's schema; run sisters migrate", err=True)
                 sys.exit(WRONG_USE)
-            click.echo(f"not reachable: {error}", err=True)
+            click.echo(_broke_off(error), err=True)
             sys.exit(SAYS_NO)
         except Permanent as error:
-            click.echo(f"refused: {error}; check account and credentials", err=True)
+            problem = (
+                f"TWILIO_ACCOUNT_SID: Twilio refuses us ({error}); check it, and TWILIO_AUTH_TOKEN or TWILIO_API_KEY"
+            )
+            click.echo(problem, err=True)
             sys.exit(WRONG_USE)
 
     return run  # type: ignore[return-value]  # the wrapper takes what the command takes
+
+
+def _broke_off(error: Transient) -> str:
+    """One line about a service that failed a command on its way; what it could not even begin with is Unreachable."""
+    for reason, service in (("postgres", "Postgres"), ("redis", "Redis")):
+        if error.reason.startswith(reason):
+            return f"{service} broke off on the way ({error.code or error.reason}); try again"
+    place = urlsplit(os.environ.get("TWILIO_BASE_URL", "")).netloc.rpartition("@")[2] or "api.twilio.com"
+    return f"Twilio does not answer at {place} ({error}); try again"

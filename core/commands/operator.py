@@ -149,7 +149,7 @@ def replay(letter_id: int) -> None:
 
     ID is a number, the first column of 'sisters dead list'.
     """
-    with _dead_letters() as letters:
+    with _dead_letters(puts_back=True) as letters:
         fate = letters.replay(letter_id)
     match fate:
         case "done":
@@ -254,10 +254,10 @@ def _store() -> "Generator[Store]":
 
 
 @contextmanager
-def _dead_letters() -> "Generator[DeadLetters]":
+def _dead_letters(*, puts_back: bool = False) -> "Generator[DeadLetters]":
     from core.wiring.operator import dead_letters
 
-    with _operating(), dead_letters(os.environ) as letters:
+    with _operating(), dead_letters(os.environ, puts_back=puts_back) as letters:
         yield letters
 
 

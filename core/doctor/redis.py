@@ -5,13 +5,13 @@ from contextlib import closing
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from core.adapters.redis_inbox import inboxes
+from core.adapters.redis_inbox import inboxes, knock
 from core.adapters.wakeups import QueueDepth
 from core.config import RedisSettings
 from core.doctor.environment import is_here
 from core.doctor.finding import Findings, told
 from core.doctor.machine import weigh_clock
-from core.errors import ConfigurationError, OutsideError
+from core.errors import ConfigurationError, OutsideError, Unreachable
 
 AREA: Final = "redis"
 _OLDEST: Final = (6, 2)
@@ -24,11 +24,16 @@ def check(settings: RedisSettings) -> Findings:
     """Returns what there is to say of Redis and, where it is another server, of the broker; writes nothing."""
     findings = Findings(AREA)
     try:
+        knock(settings.url)
         with closing(inboxes(settings.url)) as box:
             facts, at = box.server()
             backlog = box.backlog()
     except ConfigurationError as error:
-        findings.wrong("REDIS_URL", "redis-py cannot read it", str(error).partition("; ")[2])
+        what, _, fix = str(error).partition(": ")[2].partition("; ")
+        findings.wrong("REDIS_URL", what, fix)
+        return findings
+    except Unreachable as error:
+        findings.broken("reachable", error.what, error.fix)
         return findings
     except OutsideError as error:
         findings.broken("reachable", f"no answer ({told(error)})", "is it running, and is REDIS_URL right?")

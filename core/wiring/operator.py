@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import Final
 
-from core.adapters.redis_inbox import inboxes, person_key
+from core.adapters.redis_inbox import inboxes, knock, person_key
 from core.config import DatabaseSettings, Environment, RedisSettings, TwilioSettings
 from core.keeping.erasure import Eraser
 from core.model import TWILIO
@@ -28,12 +28,14 @@ def store_of(environ: Mapping[str, str]) -> Generator[Store]:
 
 
 @contextmanager
-def dead_letters(environ: Mapping[str, str]) -> Generator[DeadLetters]:
-    """What `sisters dead` needs: Postgres and Redis. Raises: ConfigurationError, Unreachable."""
+def dead_letters(environ: Mapping[str, str], *, puts_back: bool) -> Generator[DeadLetters]:
+    """What `sisters dead` needs: Postgres, and Redis where `puts_back`. Raises: ConfigurationError, Unreachable."""
     environment = Environment(environ)
     database, redis = environment.read(DatabaseSettings), environment.read(RedisSettings)
     environment.check()
     with closing(CommandStore(database)) as store, closing(inboxes(redis.url)) as box:
+        if puts_back:
+            knock(redis.url)
         yield DeadLetters(store=store, inboxes=box, person_key=person_key)
 
 
@@ -44,6 +46,7 @@ def eraser(environ: Mapping[str, str]) -> Generator[Eraser]:
     database, redis = environment.read(DatabaseSettings), environment.read(RedisSettings)
     environment.check()
     with closing(CommandStore(database)) as store, closing(inboxes(redis.url)) as box:
+        knock(redis.url)
         yield Eraser(store=store, inboxes=box)
 
 
@@ -67,4 +70,5 @@ def comparer(environ: Mapping[str, str]) -> Generator[tuple[Store, Comparer]]:
         closing(TwilioChannel(twilio, status_url="", connections=1, timeout=LOG_TIMEOUT)) as log,
         closing(inboxes(redis.url)) as box,
     ):
+        knock(redis.url)
         yield store, Comparer(store=store, log=log, inboxes=box, channel=TWILIO, number=twilio.number)

@@ -13,7 +13,7 @@ import structlog
 from core.adapters.failover import Failover
 from core.adapters.moderation import NoModerator, OpenAiModerator
 from core.adapters.openai import OpenAiLlm
-from core.adapters.redis_inbox import RedisInboxes, inboxes
+from core.adapters.redis_inbox import RedisInboxes, inboxes, knock
 from core.adapters.twilio import STATUS_PATH, TwilioChannel
 from core.adapters.wakeups import QueueDepth
 from core.cast.characters import Cast, load_cast
@@ -200,6 +200,7 @@ def catch_up(environ: Mapping[str, str]) -> Generator[CatchUp]:
     worker_id = uuid4()  # holds nothing: what it stores waits for a worker
     intake = Intake(store=store, inboxes=box, cast=cast, worker_id=worker_id, turn_deadline=turn.deadline)
     with closing(store), closing(box), closing(TwilioChannel(twilio, status_url="", connections=1)) as channel:
+        knock(redis.url)
         yield _catch_up(store, box, intake, _line(twilio, channel), worker_id, turn)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from core.addresses import Sentinels, broker, sentinels_of
+from core.addresses import Sentinels, broker, place_of, sentinels_of
 
 
 def test_an_address_of_sentinels_names_them_and_the_master():
@@ -55,3 +55,21 @@ def test_celery_is_told_each_sentinel_with_the_masters_account():
 )
 def test_under_tls_certificates_are_checked_unless_it_is_said_otherwise(url: str, told: str):
     assert broker(url).url == told
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://u:hush@h:6380/2", "h:6380/2"),
+        ("rediss://:hush@h?ssl_cert_reqs=none", "h:6379"),
+        ("redis://:hush@[::1]/0", "[::1]:6379/0"),
+        ("redis://h:12/hush@other/0", "h:12"),
+        ("unix:///run/redis.sock?password=hush", "/run/redis.sock"),
+        (
+            "sentinel://:hush@one,[::1]:26380/2?master=m&sentinel_password=hush",
+            "one:26379,[::1]:26380 (sentinels of m)",
+        ),
+    ],
+)
+def test_where_a_redis_is_can_be_told_without_its_password(url: str, place: str):
+    assert place_of(url) == place

@@ -109,13 +109,13 @@ def test_the_command_prints_counts_and_says_no_when_somebody_cannot_be_reached(
     done = catch_up()
     assert (done.returncode, json.loads(done.stdout)) == (0, {"read": 0, "late": 0, "too_late": 0, "failed": 0})
     for away, code, said in (
-        ({"TWILIO_BASE_URL": "http://127.0.0.1:1"}, 1, "not reachable: connect"),
+        ({"TWILIO_BASE_URL": "http://127.0.0.1:1"}, 1, "Twilio does not answer at 127.0.0.1:1 (connect)"),
         (
             {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"},
             1,
             "DATABASE_URL: Postgres does not answer at 127.0.0.1:1/x (connection refused)",
         ),
-        ({"TWILIO_AUTH_TOKEN": "wrong"}, 2, "refused: auth"),
+        ({"TWILIO_AUTH_TOKEN": "wrong"}, 2, "TWILIO_ACCOUNT_SID: Twilio refuses us (auth"),
     ):
         done = catch_up(**away)
         assert (done.returncode, done.stdout) == (code, "")

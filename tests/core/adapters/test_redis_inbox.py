@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from core.adapters.redis_inbox import RedisDoor, RedisInboxes, door, inboxes, person_key
+from core.adapters.redis_inbox import RedisDoor, RedisInboxes, door, inboxes, knock, person_key
 from core.adapters.wakeups import QUEUE, REPORTS, WAKE
-from core.errors import ConfigurationError, Transient
+from core.errors import ConfigurationError, Transient, Unreachable
 from core.model import InboundMessage, StatusReport, load_inbound, load_report
 from core.ports import Inbox
 from deploy.local.redis import Redis
@@ -432,3 +432,30 @@ def test_the_workers_side_is_transient_when_redis_is_gone(unused_port: int):
 def unused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://:hush@127.0.0.1:1/0", "127.0.0.1:1/0 (connection refused)"),
+        ("redis://:hush@127.0.0.1:{silent}/0", "127.0.0.1:{silent}/0 (timeout reading from "),
+        ("sentinel://:hush@127.0.0.1:1/0?master=m", "127.0.0.1:1 (sentinels of m) (no master found for 'm')"),
+    ],
+)
+def test_whoever_knocks_is_told_where_redis_does_not_answer_and_why(url: str, said: str, silent_port: int):
+    started = time.monotonic()
+    with pytest.raises(Unreachable) as caught:
+        knock(url.format(silent=silent_port))
+    assert caught.value.problem.startswith(f"REDIS_URL: Redis does not answer at {said.format(silent=silent_port)}")
+    assert ("hush" in caught.value.problem, "\n" in caught.value.problem) == (False, False)
+    assert time.monotonic() - started < 8  # the bound is 3 s
+
+
+@pytest.mark.parametrize("account", ["", ":wrong-one@", "nobody:wrong-one@"])
+def test_whoever_knocks_with_a_wrong_password_has_a_wrong_configuration(redis_url: str, account: str):
+    knock(redis_url)
+    with pytest.raises(ConfigurationError) as caught:
+        knock(f"redis://{account}{redis_url.rpartition('@')[2]}")
+    [problem] = caught.value.problems
+    assert problem.startswith("REDIS_URL: Redis refuses the user or the password at 127.0.0.1:")
+    assert "wrong-one" not in problem

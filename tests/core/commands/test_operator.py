@@ -171,6 +171,19 @@ def test_a_postgres_that_is_away_is_told_in_one_line_with_place_and_reason(comma
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_database_without_our_schema_is_told_as_such_and_exits_2(
     empty_database_url: str, redis_url: str, command: list[str], bot: Bot
+@pytest.mark.parametrize(
+    "command",
+    [["audit", "--against-provider"], ["dead", "replay", "1"], ["forget", "+49170"], ["catch-up", "--since", "2h"]],
+    ids=" ".join,
+)
+def test_a_redis_that_is_away_is_told_in_one_line_by_the_commands_that_need_it(bot: Bot, command: list[str]) -> None:
+    away = twilio(bot, "http://127.0.0.1:1") | {"REDIS_URL": "redis://:hush@127.0.0.1:1/0"}
+    done = sisters(*command, environment=away)
+    [line] = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert line.startswith("REDIS_URL: Redis does not answer at 127.0.0.1:1/0 (connection refused); ")
+
+
 ) -> None:
     with ScriptedServer(reply(200, {"messages": [], "next_page_uri": None})) as server:
         where = twilio(bot, server.url) | {"DATABASE_URL": empty_database_url, "REDIS_URL": redis_url}

@@ -91,6 +91,13 @@ def test_a_redis_that_forgets_and_drops_is_told(tmp_path: Path):
 def test_a_redis_that_is_away_is_broken():
     findings = redis.check(RedisSettings.model_validate({"REDIS_URL": "redis://127.0.0.1:1/0"}))
     assert worse(findings) == {"reachable": Severity.BROKEN}
+    assert findings.found[0].what == "Redis does not answer at 127.0.0.1:1/0 (connection refused)"
+
+
+def test_a_redis_that_refuses_the_password_is_wrong(redis_url: str):
+    findings = redis.check(RedisSettings.model_validate({"REDIS_URL": redis_url.replace("redis://:", "redis://:x")}))
+    assert worse(findings) == {"REDIS_URL": Severity.WRONG}
+    assert findings.found[0].what.startswith("Redis refuses the user or the password at ")
 
 
 def test_a_broker_of_its_own_is_asked_too(redis_url: str):
