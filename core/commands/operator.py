@@ -114,10 +114,14 @@ def list_dead() -> None:
 
     A line each, with tabs between: id, source, time, bytes, reason.
     """
+    none = True
     with _dead_letters() as letters:
         for letter in letters.all():
+            none = False
             at = letter.created_at.astimezone(UTC).isoformat(timespec="seconds")
             click.echo(f"{letter.id}\t{letter.source}\t{at}\t{letter.size_bytes}\t{letter.reason}")
+    if none:
+        click.echo("no dead letters", err=True)  # the list itself stays a list
 
 
 @dead.command()
