@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -56,7 +57,22 @@ def _seconds(value: Any) -> Any:
 
 
 _Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
-_Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$")]
+_URL: Final = re.compile(r"https?://[^\s/?#]+[^\s?#]*")
+
+
+def _url(value: str) -> str:
+    """Raises: ValueError with a sentence; the value is in none of its words, for it may hold a password."""
+    try:
+        good = bool(_URL.fullmatch(value) and urlsplit(value).hostname and urlsplit(value).port != 0)
+    except ValueError:  # of urlsplit: a port that is no number, half an IPv6 address
+        good = False
+    if not good:
+        raise ValueError("should be https://host[:port][/path], or http://..., without a query")
+    return value
+
+
+_Url = Annotated[str, AfterValidator(_url)]
+_UrlOrNone = Annotated[str, AfterValidator(lambda value: _url(value) if value else value)]
 
 
 class _Group(BaseModel):
@@ -137,7 +153,7 @@ class TwilioSettings(_Group):
     )
     api_key: str = Field(alias="TWILIO_API_KEY", default="", description="SK..., together with TWILIO_API_SECRET")
     api_secret: str = Field(alias="TWILIO_API_SECRET", default="", repr=False, validate_default=True)
-    base_url: _Url | Literal[""] = Field(
+    base_url: _UrlOrNone = Field(
         alias="TWILIO_BASE_URL",
         default="",
         validate_default=True,
@@ -265,7 +281,7 @@ class InspectSettings(_Group):
         pattern=r"^[!-~]+$",
         description="at least 16 printable characters, e.g. from: openssl rand -hex 24",
     )
-    base_url: _Url | Literal[""] = Field(alias="TWILIO_BASE_URL", default="", validate_default=True)
+    base_url: _UrlOrNone = Field(alias="TWILIO_BASE_URL", default="", validate_default=True)
 
     @field_validator("base_url")
     @classmethod
@@ -302,12 +318,12 @@ class TracingSettings(_Group):
     exporter: str = Field(alias="OTEL_TRACES_EXPORTER", default="otlp", description="none switches traces off")
     protocol: str = Field(alias="OTEL_EXPORTER_OTLP_PROTOCOL", default="http/protobuf")
     headers: str = Field(alias="OTEL_EXPORTER_OTLP_HEADERS", default="", repr=False)
-    endpoint: _Url | Literal[""] = Field(
+    endpoint: _UrlOrNone = Field(
         alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         default="",
         description="a collector's address, e.g. http://127.0.0.1:4318; unset: no traces",
     )
-    traces_endpoint: _Url | Literal[""] = Field(
+    traces_endpoint: _UrlOrNone = Field(
         alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
         default="",
         description="the same for traces alone, with its path, e.g. http://127.0.0.1:4318/v1/traces",
@@ -348,9 +364,7 @@ def _installed(package: str) -> bool:
 class EmbeddingSettings(_Group):
     """Likeness by embeddings: any server that speaks OpenAI's embeddings; off without a base URL."""
 
-    base_url: _Url | Literal[""] = Field(
-        alias="EMBEDDINGS_BASE_URL", default="", description="with /v1; unset: no embeddings"
-    )
+    base_url: _UrlOrNone = Field(alias="EMBEDDINGS_BASE_URL", default="", description="with /v1; unset: no embeddings")
     model: str = Field(alias="EMBEDDINGS_MODEL", default="text-embedding-3-small")
     api_key: str = Field(alias="EMBEDDINGS_API_KEY", default="", repr=False)
 
@@ -474,15 +488,22 @@ class Environment:
         return entry
 
 
+_OF_PYDANTIC: Final = re.compile(
+    r"^(Value error, |(Input|String|Tuple) (?=should ))| after validation, not \d+$|, unable to parse .*$"
+)
+
+
 def _sentence(group: type[_Group], detail: dict[str, Any]) -> str:
     """One problem as "NAME: what is wrong; what to do", without the value (it may be a secret)."""
     name, *rest = detail["loc"]
     field = next((f for key, f in group.model_fields.items() if name in (key, f.alias)), None)
-    what = (
-        "missing"
-        if detail["type"] == "missing"
-        else re.sub(r"^Value error, ", "", str(detail["msg"])).replace("String should match pattern", "should match")
-    )
+    match detail["type"]:
+        case "missing":
+            what = "missing"
+        case "string_pattern_mismatch":
+            what = "not of this form"  # the form in words is the field's description
+        case _:
+            what = _OF_PYDANTIC.sub("", str(detail["msg"]))
     where = f" (entry {'.'.join(map(str, rest))})" if rest else ""
     hint = f"; {field.description}" if field is not None and field.description else ""
     # A default that is wrong together with another value is named by its field.

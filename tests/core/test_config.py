@@ -1,6 +1,8 @@
+import re
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -8,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from core.config import (
     DEFAULT_MODEL,
     DatabaseSettings,
+    EmbeddingSettings,
     Environment,
     InspectSettings,
     LlmSettings,
@@ -114,7 +117,7 @@ def test_brokers_that_celery_can_use_with_us_are_taken(url: str):
 @pytest.mark.parametrize("url", ["hello", "sqs://h", "http://h", "amqp:h"])
 def test_any_other_broker_is_told_and_not_repeated(url: str):
     [problem] = problems({"REDIS_URL": "redis://h/0", "BROKER_URL": url}, RedisSettings)
-    assert problem.startswith("BROKER_URL: should match")
+    assert problem.startswith("BROKER_URL: not of this form; e.g. amqp://")
     assert "hello" not in problem
 
 
@@ -255,3 +258,53 @@ def test_the_inspector_may_have_a_role_of_its_own():
     assert environment.read(DatabaseSettings).conninfo == "postgresql://a@h/x"
     environment.prefer("INSPECT_DATABASE_URL", instead_of="DATABASE_URL")
     assert environment.read(DatabaseSettings).conninfo == "postgresql://b@h/x"
+
+
+NONE = [
+    "nonsense",
+    "ftp://a",
+    "https://",
+    "https://:443",
+    "https://a/b?c=1",
+    "https://a/#b",
+    "https://a b",
+    "https://a:x",
+]
+
+
+@pytest.mark.parametrize("url", NONE)
+@pytest.mark.parametrize(
+    ("name", "group", "rest"),
+    [
+        ("PUBLIC_URL", WebSettings, {}),
+        ("TWILIO_BASE_URL", TwilioSettings, TWILIO),
+        ("EMBEDDINGS_BASE_URL", EmbeddingSettings, {}),
+    ],
+)
+def test_a_url_that_is_none_is_told_once_and_in_words(url: str, name: str, group: type[Any], rest: dict[str, str]):
+    [problem] = problems(rest | {name: url}, group)
+    assert problem.startswith(f"{name}: should be https://host[:port][/path], or http://..., without a query; ")
+
+
+@pytest.mark.parametrize("url", ["https://a.example", "http://127.0.0.1:8000/bot", "https://[::1]:443/a/b"])
+def test_a_url_with_port_and_path_is_one(url: str):
+    assert Environment({"PUBLIC_URL": url}).read(WebSettings).public_url == url
+
+
+@pytest.mark.parametrize(
+    ("given", "group", "said"),
+    [
+        ({"TWILIO_ACCOUNT_SID": "AC1"}, TwilioSettings, "TWILIO_ACCOUNT_SID: not of this form; AC and 32 hex digits"),
+        ({"TWILIO_WHATSAPP_NUMBER": "+1"}, TwilioSettings, "TWILIO_WHATSAPP_NUMBER: not of this form; e.g. whatsapp:+"),
+        ({"TWILIO_AUTH_TOKEN": ","}, TwilioSettings, "TWILIO_AUTH_TOKEN: should have at least 1 item; from the Twilio"),
+        ({"REDIS_URL": "127.0.0.1"}, RedisSettings, "REDIS_URL: not of this form; e.g. redis://127.0.0.1:6379/0"),
+        ({"PORT": "http"}, WebSettings, "PORT: should be a valid integer"),
+        ({"INSPECT_TOKEN": "x"}, InspectSettings, "INSPECT_TOKEN: should have at least 16 characters; at least 16"),
+        ({"MODERATION": "on"}, LlmSettings, "MODERATION: should be 'openai' or 'off'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words_and_not_in_a_pattern(given: dict[str, str], group: type[Any], said: str):
+    base = {"PUBLIC_URL": "https://a", "OPENAI_API_KEY": "k"} | TWILIO
+    [problem] = problems(base | given, group)
+    assert problem.startswith(said)
+    assert not re.search(r"\^|\\d|Input|String|parse", problem)
