@@ -64,6 +64,10 @@ def _lines(findings: "Sequence[Finding]") -> "Iterator[str]":
 
 
 def _summary(findings: "Sequence[Finding]") -> str:
+    """The last line, which is read also where all the others are not: it says when the world is not the real one."""
+    from core.doctor.environment import SIMULATED
+
     counts = {name: sum(finding.severity.name == name for finding in findings) for name in _MARKS}
     told = [f"{counts[name]} {_MARKS[name][0]}" for name in ("WRONG", "BROKEN", "RISKY") if counts[name]]
-    return ", ".join(told) if told else "all is well"
+    simulated = [f"; {finding.subject}: {finding.what}" for finding in findings if finding.subject == SIMULATED]
+    return "".join([", ".join(told) or "all is well", *simulated])

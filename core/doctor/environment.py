@@ -1,8 +1,9 @@
 """The environment as the processes read it: every variable, what is wrong with it, and what is risky about it."""
 
 import os
+import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
@@ -22,6 +23,7 @@ from core.config import (
     LimitSettings,
     LlmSettings,
     PromptSettings,
+    Provider,
     RedisSettings,
     RetentionSettings,
     TracingSettings,
@@ -34,6 +36,10 @@ from core.config import (
 from core.doctor.finding import Findings
 
 AREA: Final = "configuration"
+SIMULATED: Final = "simulated"
+"""The subject of what says which part of the world is not the real one."""
+_ACCOUNT: Final = re.compile(r"(?<=:)//[^/@]*@")
+_OPENAI: Final = "api.openai.com"
 _PARTS_OF_DATABASE_URL: Final = tuple(f"POSTGRES_{part}" for part in ("HOST", "PORT", "DB", "USER", "PASSWORD"))
 _MORE: Final = (*_PARTS_OF_DATABASE_URL, "OPENAI_MODEL")
 """Variables that become part of another one's value."""
@@ -123,20 +129,47 @@ def _value(name: str, value: Any, environ: Mapping[str, str]) -> str:
     """A value as it is in force, without any secret."""
     given = any(environ.get(key, "").strip() for key in (name, f"{name}_FILE"))
     if name == "LLM_PROVIDERS":
-        shown = ", ".join(f"{provider.name} ({provider.model})" for provider in value)
+        shown = ", ".join(f"{provider.name} ({provider.model}){_elsewhere(provider)}" for provider in value)
         return shown if given else f"{shown}, from OPENAI_*"
     if name == "DATABASE_URL" and not given:
         return "set by POSTGRES_*"
     if name in SECRETS:
-        return "set" if value else "not set"
+        rotating = name == "TWILIO_AUTH_TOKEN" and len(value) > 1
+        return "set, two while rotating: the first calls, both sign" if rotating else "set" if value else "not set"
     shown = f"{value.total_seconds():g} s" if isinstance(value, timedelta) else str(value)
     if value in ("", None):
         return "not set"
+    shown = _ACCOUNT.sub("//...@", shown)
+    if name == "TWILIO_BASE_URL":
+        shown += ": a stand-in for Twilio, nothing reaches a real phone"
     return shown if given else f"{shown} (default)"
+
+
+def _elsewhere(provider: Provider) -> str:
+    return "" if urlsplit(provider.base_url).hostname == _OPENAI else f" at {origin(provider.base_url)}"
+
+
+def origin(url: str) -> str:
+    """Host and port of an address, without an account that it may carry."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def simulated(twilio: TwilioSettings | None, llm: LlmSettings | None) -> Sequence[str]:
+    """Returns what stands in for something real. A model does where it is asked at Twilio's stand-in.
+
+    One elsewhere may be simulated or a server of somebody's own: its address is told, and no more is known.
+    """
+    if twilio is None or not twilio.base_url:
+        return ()
+    stand_in = origin(twilio.base_url)
+    models = [p.name for p in (llm.providers if llm else ()) if origin(p.base_url) == stand_in]
+    return [f"Twilio at {stand_in}", *(f"model {name} at {stand_in}" for name in models)]
 
 
 def _weigh(settings: Settings, findings: Findings) -> None:
     """What is allowed, and should be known."""
+    if stand_ins := simulated(settings.twilio, settings.llm):
+        findings.good(SIMULATED, ", ".join(stand_ins))
     if settings.twilio is not None:
         _weigh_twilio(settings.twilio, settings.web, findings)
     if settings.llm is not None and settings.limits is not None:
@@ -153,10 +186,7 @@ def _weigh(settings: Settings, findings: Findings) -> None:
 
 def _weigh_twilio(twilio: TwilioSettings, web: WebSettings | None, findings: Findings) -> None:
     if twilio.base_url:
-        findings.good("TWILIO_BASE_URL", "a stand-in for Twilio: nothing reaches a real phone")
         return
-    if len(twilio.auth_tokens) > 1:
-        findings.good("TWILIO_AUTH_TOKEN", "two tokens, while rotating: the first calls, both sign")
     if twilio.number == SANDBOX_NUMBER:
         findings.risky(
             "TWILIO_WHATSAPP_NUMBER",

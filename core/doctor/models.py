@@ -10,6 +10,7 @@ from core.adapters.model_list import ends_on
 from core.adapters.moderation import OpenAiModerator
 from core.adapters.openai import OpenAiLlm
 from core.config import EmbeddingSettings, LlmSettings, Provider
+from core.doctor.environment import origin
 from core.doctor.finding import Findings, told
 from core.errors import OutsideError, Permanent, Transient
 from core.ports import ChatMessage
@@ -71,7 +72,7 @@ def _ask(findings: Findings, provider: Provider) -> None:
         except Transient as error:
             findings.broken(subject, f"no answer ({told(error)})", "try again; is base_url right, with /v1?")
             return
-    findings.good(subject, f"answers after {answer.took.total_seconds():.1f} s")
+    findings.good(subject, f"answers after {answer.took.total_seconds():.1f} s from {origin(provider.base_url)}")
     _weigh_end(findings, subject, ends_on(provider))
 
 

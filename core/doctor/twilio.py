@@ -6,6 +6,7 @@ from typing import Final
 from core.adapters.twilio import MESSAGE_PATH, STATUS_PATH
 from core.adapters.twilio_account import Sender, TwilioAccount
 from core.config import SANDBOX_NUMBER, TwilioSettings, WebSettings
+from core.doctor.environment import origin
 from core.doctor.finding import Findings, told
 from core.errors import OutsideError, Permanent
 
@@ -32,7 +33,8 @@ def check(settings: TwilioSettings, web: WebSettings | None, *, looked_up: bool 
         except OutsideError as error:
             findings.broken("reachable", f"no answer ({told(error)})", "may this machine call api.twilio.com?")
             return findings
-        findings.good("credentials", "accepted")
+        by = f"by the stand-in at {origin(settings.base_url)}" if settings.base_url else "by Twilio"
+        findings.good("credentials", f"accepted {by}")
         if not (not settings.base_url if looked_up is None else looked_up):
             findings.good("number", "not looked up: Twilio is a stand-in here")
             return findings

@@ -33,6 +33,12 @@ def test_what_is_only_risky_ends_with_0_and_no_secret_is_shown(bot: Bot):
     assert "secret-of-ours" not in done.stdout + done.stderr
 
 
+def test_the_last_line_says_what_is_simulated(bot: Bot):
+    simulated = environment(bot, TWILIO_BASE_URL="http://127.0.0.1:1", OPENAI_BASE_URL="http://127.0.0.1:1/v1")
+    done = sisters("doctor", "--offline", "--problems", environment=simulated)
+    assert done.stdout.splitlines()[-1].endswith("; simulated: Twilio at 127.0.0.1:1, model openai at 127.0.0.1:1")
+
+
 def test_a_service_that_is_away_ends_with_1(bot: Bot):
     done = sisters("doctor", "--offline", environment=environment(bot, REDIS_URL="redis://127.0.0.1:1/0"))
     assert done.returncode == 1

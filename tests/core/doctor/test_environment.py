@@ -96,6 +96,29 @@ def test_a_stand_in_for_twilio_may_be_called_on_this_machine():
     assert worse(found(PUBLIC_URL="http://127.0.0.1:8000", TWILIO_BASE_URL="http://127.0.0.1:8099")) == {}
 
 
+def test_each_variable_is_told_once():
+    for changes in ({"TWILIO_BASE_URL": "http://127.0.0.1:8099"}, {"TWILIO_AUTH_TOKEN": "hidden-1, hidden-2"}, {}):
+        told = [finding.subject for finding in found(**changes)]
+        assert sorted(set(told)) == sorted(told)
+
+
+def test_what_is_simulated_is_told_with_its_address():
+    given = {"TWILIO_BASE_URL": "http://127.0.0.1:8099", "OPENAI_BASE_URL": "http://127.0.0.1:8099/v1"}
+    findings = found(**given)
+    assert of("simulated", findings)[0].what == "Twilio at 127.0.0.1:8099, model openai at 127.0.0.1:8099"
+    assert of("TWILIO_BASE_URL", findings)[0].what.startswith("http://127.0.0.1:8099: a stand-in for Twilio")
+    assert of("LLM_PROVIDERS", findings)[0].what == "openai (gpt-6-luna) at 127.0.0.1:8099, from OPENAI_*"
+    assert of("simulated", found(TWILIO_BASE_URL="http://127.0.0.1:8099"))[0].what == "Twilio at 127.0.0.1:8099"
+    assert of("simulated", found()) == []
+
+
+def test_a_model_of_somebody_elses_is_told_with_its_host_and_not_called_simulated():
+    findings = found(OPENAI_BASE_URL="https://user:hidden@llm.example/v1", OPENAI_MODEL="m")
+    assert of("LLM_PROVIDERS", findings)[0].what == "openai (m) at llm.example, from OPENAI_*"
+    assert of("OPENAI_BASE_URL", findings)[0].what == "https://...@llm.example/v1"
+    assert of("simulated", findings) == []
+
+
 def test_a_budget_is_not_asked_for_where_the_model_is_on_this_machine():
     assert worse(found(BUDGET_USD_PER_DAY="", OPENAI_BASE_URL="http://127.0.0.1:8099/v1")) == {}
 
