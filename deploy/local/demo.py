@@ -100,7 +100,8 @@ def _run(environ: Mapping[str, str], *, once: bool) -> None:
         stack = open_parts.enter_context(Stack(settings, logs=logs))
         commands = _keep_environment({k: v for k, v in settings.items() if environ.get(k) != v}, logs)
         _start(stack)
-        terminal.title(f"Open in a browser: {stack.phone.url}/")
+        if not once:  # it would be gone before anybody has opened it
+            terminal.title(f"Open in a browser: {stack.phone.url}/")
         person, lines = read_conversation(CONVERSATION)
         seen = _converse(stack, database_url, person, lines)
         if once:

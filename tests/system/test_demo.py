@@ -35,10 +35,10 @@ def _alive(pids: set[int]) -> set[int]:
 
 
 @contextmanager
-def _demo(port: int) -> Generator[subprocess.Popen[str]]:
+def _demo(port: int, *arguments: str) -> Generator[subprocess.Popen[str]]:
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "LLM_", "DATABASE_", "REDIS_"))}
     process = subprocess.Popen(
-        [sys.executable, "-m", "deploy.local.demo"],
+        [sys.executable, "-m", "deploy.local.demo", *arguments],
         env=environ | {"SIMULATOR_PORT": str(port), "PORT": str(free_port()), "SIMULATOR_LLM_LATENCY_MS": "50"},
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -89,3 +89,12 @@ def test_the_demo_plays_its_conversation_shows_what_others_write_and_leaves_no_p
     while _alive(family) and time.monotonic() < end:
         time.sleep(0.1)
     assert not _alive(family)
+
+
+def test_a_demo_that_ends_by_itself_plays_its_conversation_and_sends_nobody_to_a_browser():
+    _, lines = read_conversation(CONVERSATION)
+    with _demo(free_port(), "--once") as demo:
+        shown = _read_until(demo.stdout, "were answered by whom they were meant for")
+        assert demo.wait(timeout=30) == 0
+    assert [f"    {line.expect} by " in shown for line in lines] == [True] * len(lines)
+    assert "browser" not in shown.lower()
