@@ -12,7 +12,7 @@ from core.routing.names import Call, Calls, Names
 from core.routing.patterns import CLAUSE, GAP, LETTER, PAUSE, STOP, any_of, any_template, compiled
 from core.routing.phrases import Address, Phrases
 from core.routing.spotting import Spotter
-from core.routing.text import is_unspaced
+from core.routing.text import UNSPACED, is_unspaced
 
 NAME_POINTS: Final = 10.0
 """What being called by name is worth on record; no words are weighed against it."""
@@ -36,12 +36,14 @@ class _Rule:
     pattern: regex.Pattern[str]
     slips: bool = True
     lists: bool = True
+    names: bool = True
     everyone: bool = True
 
     def fits(self, call: Call) -> bool:
         """Whether this is a call of the kind that the rule reads, spoken in the rule's way."""
         read = (self.slips or not call.slip) and (self.lists or not call.several)
-        return read and (self.everyone or not call.everyone) and self.pattern.search(call.surroundings) is not None
+        read = read and (self.everyone if call.everyone else self.names)
+        return read and self.pattern.search(call.surroundings) is not None
 
 
 class Addressed:
@@ -142,6 +144,7 @@ def _vocatives(languages: Sequence[Address], names: Names) -> Iterator[_Rule]:
     alone = rf"(?!\s*{joins}\s*{names.any_name})"
     yield _Rule(pattern=compiled(f"^{GAP}{greeting}++{called}{alone}"), slips=False, lists=False, everyone=False)
     yield _Rule(pattern=compiled(rf"^{GAP}{called}\s*+{follows}"), everyone=False)
+    yield _everyone_first(languages, f"^{GAP}{greeting}*+{called}")
     # A name after a name is a list of names; a list at the end is one too, unless something is asked.
     end = rf"(?<!{names.any_name}\s*){STOP}\s*+{called}"
     yield _Rule(pattern=compiled(rf"{end}{GAP}$"), lists=False)
@@ -150,3 +153,14 @@ def _vocatives(languages: Sequence[Address], names: Names) -> Iterator[_Rule]:
     # "what should I read NAME?": a question that ends in a name which no word before it makes its object.
     bare = rf"(?<!{objects}|[^\p{{L}}\p{{M}}'])(?<={LETTER}|')\s++{called}"
     yield _Rule(pattern=compiled(rf"^{GAP}(?:{asks}.*{bare}{GAP}$|.*{bare}[^\p{{L}}\x00]*\?{GAP}$)"), slips=False)
+
+
+def _everyone_first(languages: Sequence[Address], opening: str) -> _Rule:
+    """A word for all of them, without a comma: a group is told of with many a word that no single name has behind it.
+
+    In a script without spaces a space is a comma.
+    """
+    follows = any_of(text for each in languages for text in each.everyone_follows)
+    ends = any_of(text for each in languages for text in each.everyone_ends)
+    end = rf"(?:{PAUSE}|{GAP}$|\s++(?=[{UNSPACED}]))"
+    return _Rule(pattern=compiled(rf"{opening}(?:\s*+{follows}|(?:\s*+{ends})?{end})"), names=False)

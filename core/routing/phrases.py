@@ -44,6 +44,13 @@ class Address(_Table):
     """What stands between names that are called together: "and"."""
     everyone: list[Phrase] = []
     """Words for all of them, called like a name: "girls", "{family}"."""
+    everyone_follows: list[Phrase] = []
+    """What follows such a word where no comma does: "do you", "good morning". Never what also tells of a group.
+
+    Neither in this language nor in another of the file: "hi" greets in one and means "only" in the next.
+    """
+    everyone_ends: list[Phrase] = []
+    """The same where nothing stands behind it any more: "help", "早"."""
     together: list[Phrase] = []
     """Phrases that ask all of them wherever they stand: "all of you", "what do you {family} think"."""
     asks: list[Phrase] = []

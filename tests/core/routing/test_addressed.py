@@ -1,7 +1,7 @@
-"""Who is addressed, in every language of the shipped cast; the messages stand in addressed.toml."""
+"""Who is addressed, in every language of the shipped cast; the messages stand in the files beside this one."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,19 +9,27 @@ import pytest
 from core.routing.addressed import Addressed
 from core.routing.text import fold
 
-LANGUAGES = tomllib.loads(Path(__file__).with_name("addressed.toml").read_text(encoding="utf-8"))
+
+def read(name: str) -> Mapping[str, Mapping[str, Sequence[str]]]:
+    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+
+
+TUNED_ON = {name: read(name) for name in ("addressed.toml", "groups.toml")}
 CAST = ("botan", "kasho", "yuri")
 
 
 def cases() -> Iterator[object]:
-    for language, by_answer in LANGUAGES.items():
+    for language, by_answer in (item for languages in TUNED_ON.values() for item in languages.items()):
         for answer, texts in by_answer.items():
             for text in texts:
                 yield pytest.param(text, answer, id=f"{language}: {text}")
 
 
-def test_every_language_is_tried_with_at_least_25_messages_and_10_traps():
-    for language, by_answer in LANGUAGES.items():
+@pytest.mark.parametrize("languages", TUNED_ON.values(), ids=TUNED_ON)
+def test_every_language_is_tried_with_at_least_25_messages_and_10_traps(
+    languages: Mapping[str, Mapping[str, Sequence[str]]],
+):
+    for language, by_answer in languages.items():
         assert sum(map(len, by_answer.values())) >= 25, language
         assert len(by_answer["none"]) >= 10, language
 
