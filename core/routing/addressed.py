@@ -1,6 +1,6 @@
 """The tier of names: whoever is spoken to or asked for answers, several or all of them too; a mention means nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +9,7 @@ import regex
 from core.cast.characters import Cast
 from core.routing.decision import Evidence, Opinion
 from core.routing.names import Call, Calls, Names
-from core.routing.patterns import CLAUSE, GAP, LETTER, PAUSE, STOP, any_of, any_template, compiled
+from core.routing.patterns import CLAUSE, GAP, LETTER, NAME, PAUSE, STOP, any_of, any_template, compiled
 from core.routing.phrases import Address, Phrases
 from core.routing.spotting import Spotter
 from core.routing.text import UNSPACED, is_unspaced
@@ -136,7 +136,7 @@ def _vocatives(languages: Sequence[Address], names: Names) -> Iterator[_Rule]:
     greeting = f"(?:{any_of(text for each in languages for text in each.greetings)}{GAP})"
     follows = any_of(text for each in languages for text in each.follows)
     closers = any_of(text for each in languages for text in each.closers)
-    objects = any_of(text for each in languages for text in each.objects)
+    objects = [text for each in languages for text in each.objects]
     asks = any_of(text for each in languages for text in each.asks)
     yield _Rule(pattern=compiled(f"^{GAP}{greeting}*+{called}(?:{PAUSE}|{GAP}$)"))
     yield _Rule(pattern=compiled(rf"^{GAP}{greeting}++{called}\s*+{follows}"))
@@ -150,9 +150,8 @@ def _vocatives(languages: Sequence[Address], names: Names) -> Iterator[_Rule]:
     yield _Rule(pattern=compiled(rf"{end}{GAP}$"), lists=False)
     yield _Rule(pattern=compiled(rf"^(?:{GAP}{asks}|.*\?).*{end}{GAP}$|{end}[^\p{{L}}\x00]*[?!]{GAP}$"))
     yield _Rule(pattern=compiled(rf"{closers}\s*+{called}{GAP}$"))
-    # "what should I read NAME?": a question that ends in a name which no word before it makes its object.
-    bare = rf"(?<!{objects}|[^\p{{L}}\p{{M}}'])(?<={LETTER}|')\s++{called}"
-    yield _Rule(pattern=compiled(rf"^{GAP}(?:{asks}.*{bare}{GAP}$|.*{bare}[^\p{{L}}\x00]*\?{GAP}$)"), slips=False)
+    yield _bare(called, asks, objects, everyone=False)
+    yield _bare(called, asks, [*objects, *(text for each in languages for text in each.everyone_objects)], names=False)
 
 
 def _everyone_first(languages: Sequence[Address], opening: str) -> _Rule:
@@ -164,3 +163,11 @@ def _everyone_first(languages: Sequence[Address], opening: str) -> _Rule:
     ends = any_of(text for each in languages for text in each.everyone_ends)
     end = rf"(?:{PAUSE}|{GAP}$|\s++(?=[{UNSPACED}]))"
     return _Rule(pattern=compiled(rf"{opening}(?:\s*+{follows}|(?:\s*+{ends})?{end})"), names=False)
+
+
+def _bare(called: str, asks: str, objects: Iterable[str], *, names: bool = True, everyone: bool = True) -> _Rule:
+    """A question that ends in a name which no word before it makes its object: "what should I read NAME?"."""
+    # Looking ahead first: what stands before is read where a name follows, not at each letter of a message.
+    bare = rf"(?=\s++{NAME})(?<!{any_of(objects)}|[^\p{{L}}\p{{M}}'])(?<={LETTER}|')\s++{called}"
+    pattern = rf"^{GAP}(?:{asks}.*{bare}{GAP}$|.*{bare}[^\p{{L}}\x00]*\?{GAP}$)"
+    return _Rule(pattern=compiled(pattern), slips=False, names=names, everyone=everyone)

@@ -57,6 +57,8 @@ class Address(_Table):
     """What a question or a request begins with: "what", "can you". Also lowers the bar for a change of subject."""
     objects: list[Phrase] = []
     """Words that make a name at the end of a question its object: "do you know" {name}."""
+    everyone_objects: list[Phrase] = []
+    """Further ones before a word for all of them: "how do i meet new" people."""
 
     @field_validator("requests", "wishes", "refusals")
     @classmethod
