@@ -15,6 +15,9 @@ def read(name: str) -> Mapping[str, Mapping[str, Sequence[str]]]:
 
 
 TUNED_ON = {name: read(name) for name in ("addressed.toml", "groups.toml")}
+NEVER_TUNED_ON = read("groups_second.toml")
+FOUND_AT_LEAST = {"all": 0.66, "none": 0.98}
+"""Of the messages never tuned on: what was measured (69 and 99 %), less what chance takes."""
 CAST = ("botan", "kasho", "yuri")
 
 
@@ -25,7 +28,7 @@ def cases() -> Iterator[object]:
                 yield pytest.param(text, answer, id=f"{language}: {text}")
 
 
-@pytest.mark.parametrize("languages", TUNED_ON.values(), ids=TUNED_ON)
+@pytest.mark.parametrize("languages", [*TUNED_ON.values(), NEVER_TUNED_ON], ids=[*TUNED_ON, "groups_second.toml"])
 def test_every_language_is_tried_with_at_least_25_messages_and_10_traps(
     languages: Mapping[str, Mapping[str, Sequence[str]]],
 ):
@@ -43,3 +46,12 @@ def test_who_is_spoken_to_answers_and_who_is_spoken_of_does_not(addressed: Addre
         assert heard.unwanted == tuple(answer.split()[1:])
     else:
         assert characters == (CAST if answer == "all" else tuple(answer.split()))
+
+
+@pytest.mark.parametrize("answer", ["all", "none"])
+def test_a_group_is_told_from_those_spoken_of_in_words_that_no_list_was_made_for(addressed: Addressed, answer: str):
+    texts = [text for by_answer in NEVER_TUNED_ON.values() for text in by_answer[answer]]
+    heard = [addressed.hear(fold(text)).opinion for text in texts]
+    right = [(each.characters if each else ()) == (CAST if answer == "all" else ()) for each in heard]
+    missed = [text for text, is_right in zip(texts, right, strict=True) if not is_right]
+    assert sum(right) / len(right) >= FOUND_AT_LEAST[answer], missed
