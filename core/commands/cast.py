@@ -4,6 +4,9 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from signal import SIG_DFL, SIGINT, signal
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +15,9 @@ from core.commands.exits import SAYS_NO, checked
 from core.config import Environment, PromptSettings
 
 if TYPE_CHECKING:  # loaded when a command runs
-    from core.routing.check import Share
+    from core.cast.characters import Cast
+    from core.routing.check import Share, Verdict
+    from core.routing.phrases import Phrases
 
 
 @click.group()
@@ -29,17 +34,16 @@ def check(*, fast: bool) -> None:
     Exit 1 when there is something.
     """
     from core.cast.characters import load_cast
-    from core.routing.check import doubled_examples, missing_languages, shared_words, strayed_examples
+    from core.routing.check import doubled_examples, missing_languages, shared_words, shares_of, strayed_examples
     from core.routing.phrases import load_phrases
-    from core.routing.words import Vocabulary
 
     directory = _prompts().directory
     read, phrases = load_cast(directory), load_phrases(directory)
     found = [*shared_words(read, directory), *missing_languages(read, directory), *doubled_examples(read)]
     if read.examples and not fast:
-        strayed, shares = strayed_examples(read, phrases, Vocabulary(read, phrases))
-        found += strayed
-        _show(shares)
+        verdicts = _judged(read, phrases)
+        found += strayed_examples(read, verdicts)
+        _show(shares_of(read, verdicts))
     for each in found:
         click.echo(str(each))
     click.echo(f"{len(found)} to mend" if found else "nothing to mend")
@@ -76,6 +80,27 @@ def _prompts() -> PromptSettings:
     prompts = environment.read(PromptSettings)
     environment.check()
     return prompts
+
+
+def _judged(read: "Cast", phrases: "Phrases") -> "Sequence[Verdict]":
+    """Each example judged, in a process a core; on stderr a bar where it is a terminal, else one line."""
+    from core.routing.check import judge, parts_of
+    from core.routing.words import Vocabulary
+
+    count = len(read.examples)
+    label = f"judging {count:,} examples (6,000 take about a minute)"
+    verdicts: list[Verdict] = []
+    with click.progressbar(length=count, label=label, file=sys.stderr) as bar:
+        parts = parts_of(read, phrases, Vocabulary(read, phrases))
+        processes = min(len(parts), os.cpu_count() or 1)
+        # On Ctrl-C they end without a word of their own.
+        with ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=signal, initargs=(SIGINT, SIG_DFL)
+        ) as pool:
+            for judged in pool.map(judge, parts):
+                verdicts += judged
+                bar.update(len(judged))
+    return verdicts
 
 
 def _show(shares: "Sequence[Share]") -> None:

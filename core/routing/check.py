@@ -5,11 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 from core.cast.characters import Cast
 from core.cast.examples import FOLDER, NOBODY, Example
 from core.cast.files import TOPICS_ENDING
-from core.routing.model import see, train
+from core.routing.features import Features
+from core.routing.learning import Lesson
+from core.routing.model import classes_of, lessons_of, model_of_lessons
 from core.routing.phrases import Phrases
 from core.routing.text import fold
 from core.routing.words import Vocabulary
@@ -33,6 +36,27 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.what}" if self.line else f"{self.file}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Some of the examples, and all that a model learns from which has not seen them. Goes to another process."""
+
+    classes: tuple[str, ...]
+    learnt: Sequence[Lesson]
+    asked: Mapping[int, Features]
+    """What each example shows, by its number in the cast."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whom an example reaches, judged by a model that had not seen it."""
+
+    number: int
+    """Of the example in the cast."""
+    reaches: str
+    """Id, "" for nobody."""
+    likely: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +92,20 @@ def missing_languages(cast: Cast, directory: Path) -> list[Finding]:
     found: list[Finding] = []
     counts: defaultdict[tuple[str, str], int] = defaultdict(int)
     for example in cast.examples:
-        counts[example.character, example.language] += 1
+        counts[_owner(example), example.language] += 1
     for language in cast.languages:
         for character in cast.characters.values():
             topics = character.topics.get(language)
             if topics is None or not (topics.keywords or topics.triggers):
                 file = directory / f"{character.id}{TOPICS_ENDING}"
-                found.append(Finding(file=file, line=0, what=f"no words in {language}"))
-        for owner in (*cast.characters, ""):
+                what = f"no words in {language}"
+                found.append(Finding(file=file, line=0, what=what))
+        for owner in (*cast.characters, NOBODY):
             count = counts[owner, language]
             if cast.examples and count < _FEW:
-                file = directory / FOLDER / f"{owner or NOBODY}.{language}.txt"
-                found.append(Finding(file=file, line=0, what=f"{count or 'no'} examples, {_FEW} or more are needed"))
+                file = directory / FOLDER / f"{owner}.{language}.txt"
+                what = f"{count or 'no'} examples, {_FEW} or more are needed"
+                found.append(Finding(file=file, line=0, what=what))
     return found
 
 
@@ -95,43 +121,60 @@ def doubled_examples(cast: Cast) -> list[Finding]:
     return found
 
 
-def strayed_examples(cast: Cast, phrases: Phrases, vocabulary: Vocabulary) -> tuple[list[Finding], list[Share]]:
-    """Returns the examples that surely reach somebody else, without those that are meant so, and all shares.
+def parts_of(cast: Cast, phrases: Phrases, vocabulary: Vocabulary) -> list[Part]:
+    """Returns the examples cut into parts, each example read once.
 
-    Takes about as long as learning the cast anew for each part.
+    Which part an example is in hangs on its own words: whatever else is written or taken out, it stays there.
     """
-    judged = _judge(cast, phrases, vocabulary)
-    found = [
-        Finding(
-            file=example.file,
-            line=example.line,
-            what=f"reaches {best or NOBODY} ({likely:.2f}): move it, change it, or put ! before it if it is meant",
-        )
-        for example, best, likely in judged
-        if best != example.character and likely >= _CERTAIN and not example.meant
-    ]
+    lessons, classes = lessons_of(cast, phrases, vocabulary), classes_of(cast)
+    cut = [crc32(fold(each.text).encode("utf-8", "replace")) % PARTS for each in cast.examples]
+    parts: list[Part] = []
+    for part in range(PARTS):
+        asked = frozenset(number for number, its in enumerate(cut) if its == part)
+        learnt = [lesson for number, lesson in enumerate(lessons) if number not in asked]
+        features = {number: lessons[number].features for number in sorted(asked)}
+        parts.append(Part(classes=classes, learnt=learnt, asked=features))
+    return parts
+
+
+def judge(part: Part) -> list[Verdict]:
+    """Returns whom each example of a part reaches: seconds of work, as much as learning the cast anew."""
+    model = model_of_lessons(part.classes, part.learnt)
+    verdicts: list[Verdict] = []
+    for number, seen in part.asked.items():
+        likely = model.probabilities(seen)
+        best = max(likely, key=likely.__getitem__)
+        verdicts.append(Verdict(number=number, reaches=best, likely=likely[best]))
+    return verdicts
+
+
+def strayed_examples(cast: Cast, verdicts: Iterable[Verdict]) -> list[Finding]:
+    """Returns the examples that surely reach somebody else, without those whose writer knows it."""
+    found: list[Finding] = []
+    for verdict in sorted(verdicts, key=lambda each: each.number):
+        example, reaches = cast.examples[verdict.number], verdict.reaches or NOBODY
+        if verdict.reaches == example.character or verdict.likely < _CERTAIN or example.meant:
+            continue
+        reached = f"reaches {reaches} ({verdict.likely:.2f})"
+        what = f"{reached}: move it, change it, or put ! before it if it is meant"
+        found.append(Finding(file=example.file, line=example.line, what=what))
+    return found
+
+
+def shares_of(cast: Cast, verdicts: Iterable[Verdict]) -> list[Share]:
+    """Returns how many examples reach their character, by character and language."""
     rights: defaultdict[tuple[str, str], list[bool]] = defaultdict(list)
-    for example, best, _ in judged:
-        rights[example.character, example.language].append(best == example.character)
-    shares = [
+    for verdict in verdicts:
+        example = cast.examples[verdict.number]
+        rights[example.character, example.language].append(verdict.reaches == example.character)
+    return [
         Share(character=character or NOBODY, language=language, right=sum(each), of=len(each))
         for (character, language), each in sorted(rights.items())
     ]
-    return sorted(found, key=lambda each: (each.file, each.line)), shares
 
 
-def _judge(cast: Cast, phrases: Phrases, vocabulary: Vocabulary) -> Sequence[tuple[Example, str, float]]:
-    """Each example with who it reaches and how surely, by a model that learnt from the other parts."""
-    judged: list[tuple[Example, str, float]] = []
-    for part in range(PARTS):
-        left_out = frozenset(range(part, len(cast.examples), PARTS))
-        model = train(cast, phrases, vocabulary, left_out)
-        for number in sorted(left_out):
-            example = cast.examples[number]
-            likely = model.probabilities(see(vocabulary, example.text))
-            best = max(likely, key=likely.__getitem__)
-            judged.append((example, best, likely[best]))
-    return judged
+def _owner(example: Example) -> str:
+    return example.character or NOBODY
 
 
 def _owners(cast: Cast) -> Mapping[tuple[str, str], Sequence[tuple[str, bool]]]:

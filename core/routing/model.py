@@ -4,7 +4,7 @@ import json
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import copysign, sqrt
@@ -63,16 +63,30 @@ def key_of(cast: Cast, phrases: Phrases) -> str:
     return sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def train(cast: Cast, phrases: Phrases, vocabulary: Vocabulary, left_out: frozenset[int] = frozenset()) -> Model:
-    """Returns the model of a cast: seconds of work. `left_out` are numbers of examples that it does not get to see."""
-    classes = ("", *cast.characters)
+def train(cast: Cast, phrases: Phrases, vocabulary: Vocabulary) -> Model:
+    """Returns the model of a cast: seconds of work."""
+    return model_of_lessons(classes_of(cast), lessons_of(cast, phrases, vocabulary))
+
+
+def model_of_lessons(classes: tuple[str, ...], lessons: Sequence[Lesson]) -> Model:
+    """Returns what these lessons teach; their answers are places in `classes`."""
+    return Model(classes=classes, weights=learn(lessons, len(classes)))
+
+
+def classes_of(cast: Cast) -> tuple[str, ...]:
+    """Returns whom a model of this cast tells apart."""
+    return ("", *cast.characters)
+
+
+def lessons_of(cast: Cast, phrases: Phrases, vocabulary: Vocabulary) -> list[Lesson]:
+    """Returns what a model of this cast is learnt from: first the examples, in their order, then the cast's words."""
+    classes = classes_of(cast)
     weights = _weights_of_examples(each.character for each in cast.examples)
     lessons = [
         Lesson(
             features=see(vocabulary, each.text), answer=classes.index(each.character), weight=weights[each.character]
         )
-        for number, each in enumerate(cast.examples)
-        if number not in left_out
+        for each in cast.examples
     ]
     for term in topic_terms(cast):
         weight = _TRIGGER_WEIGHT if term.points > _STRONG else _KEYWORD_WEIGHT
@@ -82,7 +96,7 @@ def train(cast: Cast, phrases: Phrases, vocabulary: Vocabulary, left_out: frozen
         Lesson(features=features(fold(text), ()), answer=0, weight=_NOBODY_WEIGHT)
         for text in _without_subject(cast, phrases)
     )
-    return Model(classes=classes, weights=learn(lessons, len(classes)))
+    return lessons
 
 
 def _weights_of_examples(characters: Iterable[str]) -> dict[str, float]:

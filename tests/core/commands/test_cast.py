@@ -1,14 +1,20 @@
 """The cast's commands as a writer types them; and a fourth sister, made in the way that README tells."""
 
 import json
+import os
+import pty
 import shutil
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from core.config import DEFAULT_PROMPTS
 from tests.core.small_cast import COOK, NOBODY, SAILOR, small_cast, write
-from tests.core.test_cli import sisters
+from tests.core.test_cli import SISTERS, sisters
+
+STRAYED = "which knot for the anchor, and the tide drags it every night"
 
 ROSE = {
     "rose.toml": """
@@ -89,18 +95,46 @@ def test_a_fourth_sister_is_told_what_she_lacks(four: dict[str, str]):
     assert f"{four['PROMPTS_DIR']}/examples/rose.de.txt: no examples, 20 or more are needed" in done.stdout
 
 
-def test_a_good_cast_passes_and_a_strayed_example_is_named_with_its_line(tmp_path: Path):
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """A cast of two with enough examples to be judged by."""
     directory = small_cast(tmp_path / "prompts")
     for owner, examples in (("cook", COOK), ("sailor", SAILOR), ("nobody", NOBODY)):
         more = "\n".join(f"{line} now\n{line} then" for line in examples.splitlines())
         write(directory, f"examples/{owner}.en.txt", f"{examples}\n{more}\n")
-    done = sisters("cast", "check", environment={"PROMPTS_DIR": str(directory)})
+    return directory
+
+
+def test_a_good_cast_passes_and_a_strayed_example_is_named_with_its_line(two: Path):
+    done = sisters("cast", "check", environment={"PROMPTS_DIR": str(two)})
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "nothing to mend")
-    file = directory / "examples/nobody.en.txt"
-    file.write_text(f"{file.read_text()}which knot for the anchor, and the tide drags it every night\n")
-    done = sisters("cast", "check", environment={"PROMPTS_DIR": str(directory)})
+    file = two / "examples/nobody.en.txt"
+    file.write_text(f"{file.read_text()}{STRAYED}\n")
+    done = sisters("cast", "check", environment={"PROMPTS_DIR": str(two)})
     assert done.returncode == 1
     assert f"{file}:25: reaches sailor" in done.stdout
+
+
+def test_what_takes_long_is_said_first_and_not_among_what_was_found(two: Path):
+    done = sisters("cast", "check", environment={"PROMPTS_DIR": str(two)})
+    assert done.stderr == "judging 72 examples (6,000 take about a minute)\n"
+    assert "judging" not in done.stdout
+    assert sisters("cast", "check", "--fast", environment={"PROMPTS_DIR": str(two)}).stderr == ""
+
+
+def test_in_a_terminal_it_shows_how_far_it_is(two: Path):
+    ours, its = pty.openpty()
+    environment = {"PATH": os.environ["PATH"], "PROMPTS_DIR": str(two), "TERM": "xterm"}
+    with subprocess.Popen([SISTERS, "cast", "check"], env=environment, stdout=subprocess.DEVNULL, stderr=its) as check:
+        os.close(its)
+        shown = ""
+        with suppress(OSError):  # EIO: nobody writes any more
+            while read := os.read(ours, 4096):
+                shown += read.decode()
+    os.close(ours)
+    assert check.returncode == 0
+    assert "  0%" in shown
+    assert "100%" in shown
 
 
 def test_a_cast_is_learnt_beside_its_files(tmp_path: Path):

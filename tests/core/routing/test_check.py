@@ -4,7 +4,18 @@ import pytest
 
 from core.cast.characters import load_cast
 from core.config import DEFAULT_PROMPTS
-from core.routing.check import Finding, doubled_examples, missing_languages, shared_words, strayed_examples
+from core.routing.check import (
+    Finding,
+    Verdict,
+    doubled_examples,
+    judge,
+    missing_languages,
+    parts_of,
+    shared_words,
+    shares_of,
+    strayed_examples,
+)
+from core.routing.model import lessons_of
 from core.routing.phrases import load_phrases
 from core.routing.words import Vocabulary
 from tests.core.small_cast import COOK, NOBODY, SAILOR, small_cast, write
@@ -23,9 +34,20 @@ def told(found: list[Finding], prompts: Path) -> list[str]:
     return [str(each).replace(f"{prompts}/", "") for each in found]
 
 
-def strayed(prompts: Path) -> list[str]:
+def verdicts(prompts: Path) -> list[Verdict]:
     cast, phrases = load_cast(prompts), load_phrases(prompts)
-    return told(strayed_examples(cast, phrases, Vocabulary(cast, phrases))[0], prompts)
+    return [each for part in parts_of(cast, phrases, Vocabulary(cast, phrases)) for each in judge(part)]
+
+
+def strayed(prompts: Path) -> list[str]:
+    return told(strayed_examples(load_cast(prompts), verdicts(prompts)), prompts)
+
+
+def asked(prompts: Path) -> list[set[str]]:
+    """By part, the texts of its examples."""
+    cast, phrases = load_cast(prompts), load_phrases(prompts)
+    parts = parts_of(cast, phrases, Vocabulary(cast, phrases))
+    return [{cast.examples[number].text for number in part.asked} for part in parts]
 
 
 def test_a_trigger_that_is_anothers_word_is_named_with_its_line(prompts: Path):
@@ -77,9 +99,26 @@ def test_an_example_that_reaches_another_is_named_unless_it_is_meant(prompts: Pa
     assert strayed(prompts) == []
 
 
-def test_the_shares_tell_how_many_reach_their_character_unseen(prompts: Path):
+def test_each_example_is_judged_once_by_a_model_that_learnt_all_the_others(prompts: Path):
     cast, phrases = load_cast(prompts), load_phrases(prompts)
-    shares = strayed_examples(cast, phrases, Vocabulary(cast, phrases))[1]
+    vocabulary = Vocabulary(cast, phrases)
+    lessons, parts = lessons_of(cast, phrases, vocabulary), parts_of(cast, phrases, vocabulary)
+    assert sorted(number for part in parts for number in part.asked) == list(range(len(cast.examples)))
+    for part in parts:
+        assert [each for number, each in enumerate(lessons) if number not in part.asked] == part.learnt
+        assert part.asked == {number: lessons[number].features for number in part.asked}
+
+
+def test_whatever_else_is_written_an_example_stays_in_its_part(prompts: Path):
+    """Else a new sister's examples would have other examples stray that have nothing to do with her."""
+    before = asked(prompts)
+    write(prompts, "examples/cook.en.txt", f"what else is there\n{(prompts / 'examples/cook.en.txt').read_text()}")
+    after = asked(prompts)
+    assert [new - old for old, new in zip(before, after, strict=True) if new != old] == [{"what else is there"}]
+
+
+def test_the_shares_tell_how_many_reach_their_character_unseen(prompts: Path):
+    shares = shares_of(load_cast(prompts), verdicts(prompts))
     assert [(each.character, each.language, each.of) for each in shares] == [
         ("nobody", "en", 24),
         ("cook", "en", 24),
