@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from core.cast.examples import NOBODY
 from core.commands.exits import SAYS_NO, checked
 from core.config import Environment, PromptSettings
 
@@ -26,12 +27,15 @@ def cast() -> None:
 
 
 @cast.command()
+@click.argument("characters", metavar="[CHARACTER]...", nargs=-1)
 @click.option("--fast", is_flag=True, help="leave out what takes long: which examples reach somebody else")
 @checked
-def check(*, fast: bool) -> None:
+def check(characters: tuple[str, ...], *, fast: bool) -> None:
     """Name what its writer should mend, with file and line.
 
     Exit 1 when there is something.
+    With CHARACTERs (ids, or nobody) only what concerns one of them is shown: her files, her words that are another's
+    too, her examples that reach somebody else, and others' that reach her.
     """
     from core.cast.characters import load_cast
     from core.routing.check import doubled_examples, missing_languages, shared_words, shares_of, strayed_examples
@@ -39,15 +43,17 @@ def check(*, fast: bool) -> None:
 
     directory = _prompts().directory
     read, phrases = load_cast(directory), load_phrases(directory)
+    chosen = _chosen(characters, read)
     found = [*shared_words(read, directory), *missing_languages(read, directory), *doubled_examples(read)]
     if read.examples and not fast:
         verdicts = _judged(read, phrases)
         found += strayed_examples(read, verdicts)
-        _show(shares_of(read, verdicts))
-    for each in found:
+        _show([each for each in shares_of(read, verdicts) if each.character in chosen])
+    shown = [each for each in found if each.concerns & chosen]
+    for each in shown:
         click.echo(str(each))
-    click.echo(f"{len(found)} to mend" if found else "nothing to mend")
-    sys.exit(SAYS_NO if found else 0)
+    click.echo(f"{len(shown)} to mend" if shown else "nothing to mend")
+    sys.exit(SAYS_NO if shown else 0)
 
 
 @cast.command()
@@ -80,6 +86,15 @@ def _prompts() -> PromptSettings:
     prompts = environment.read(PromptSettings)
     environment.check()
     return prompts
+
+
+def _chosen(characters: Sequence[str], read: "Cast") -> frozenset[str]:
+    """All when none was named. Raises: click.BadParameter."""
+    known = (*read.characters, NOBODY)
+    for each in characters:
+        if each not in known:
+            raise click.BadParameter(f"{each} is none of {', '.join(known)}", param_hint="CHARACTER")
+    return frozenset(characters or known)
 
 
 def _judged(read: "Cast", phrases: "Phrases") -> "Sequence[Verdict]":

@@ -33,6 +33,8 @@ class Finding:
     line: int
     """0 where no single line is to blame."""
     what: str
+    concerns: frozenset[str]
+    """Ids of whoever has to do with it, NOBODY among them."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.what}" if self.line else f"{self.file}: {self.what}"
@@ -82,6 +84,7 @@ def shared_words(cast: Cast, directory: Path) -> list[Finding]:
                     file=directory / f"{first}{TOPICS_ENDING}",
                     line=lines[first].get((language, text), 0),
                     what=f'[{language}] "{text}" is a word of {names} too: leave it to one of them',
+                    concerns=frozenset(name for name, _ in owners),
                 )
             )
     return found
@@ -99,13 +102,13 @@ def missing_languages(cast: Cast, directory: Path) -> list[Finding]:
             if topics is None or not (topics.keywords or topics.triggers):
                 file = directory / f"{character.id}{TOPICS_ENDING}"
                 what = f"no words in {language}"
-                found.append(Finding(file=file, line=0, what=what))
+                found.append(Finding(file=file, line=0, what=what, concerns=frozenset({character.id})))
         for owner in (*cast.characters, NOBODY):
             count = counts[owner, language]
             if cast.examples and count < _FEW:
                 file = directory / FOLDER / f"{owner}.{language}.txt"
                 what = f"{count or 'no'} examples, {_FEW} or more are needed"
-                found.append(Finding(file=file, line=0, what=what))
+                found.append(Finding(file=file, line=0, what=what, concerns=frozenset({owner})))
     return found
 
 
@@ -117,7 +120,8 @@ def doubled_examples(cast: Cast) -> list[Finding]:
         other = first.setdefault(fold(example.text), example)
         if other.character != example.character:
             what = f"stands in {other.file.name}:{other.line} too: leave it to one of them"
-            found.append(Finding(file=example.file, line=example.line, what=what))
+            concerns = frozenset({_owner(example), _owner(other)})
+            found.append(Finding(file=example.file, line=example.line, what=what, concerns=concerns))
     return found
 
 
@@ -157,7 +161,8 @@ def strayed_examples(cast: Cast, verdicts: Iterable[Verdict]) -> list[Finding]:
             continue
         reached = f"reaches {reaches} ({verdict.likely:.2f})"
         what = f"{reached}: move it, change it, or put ! before it if it is meant"
-        found.append(Finding(file=example.file, line=example.line, what=what))
+        concerns = frozenset({_owner(example), reaches})
+        found.append(Finding(file=example.file, line=example.line, what=what, concerns=concerns))
     return found
 
 

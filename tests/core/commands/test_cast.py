@@ -137,6 +137,40 @@ def test_in_a_terminal_it_shows_how_far_it_is(two: Path):
     assert "100%" in shown
 
 
+def test_of_one_character_only_what_concerns_her_is_shown(two: Path):
+    write(two, "sailor.topics.toml", '[en]\ntriggers = ["boat", "anchor", "soup"]\n')
+    write(two, "cook.topics.toml", '[en]\ntriggers = ["soup"]\n')
+    (two / "examples/cook.en.txt").write_text(f"{COOK}\n")
+    file = two / "examples/nobody.en.txt"
+    file.write_text(f"{file.read_text()}{STRAYED}\n")
+
+    def shown(*characters: str) -> list[str]:
+        done = sisters("cast", "check", *characters, environment={"PROMPTS_DIR": str(two)})
+        assert done.returncode == 1
+        return [line.replace(f"{two}/", "").split(" (")[0] for line in done.stdout.splitlines() if str(two) in line]
+
+    shared = 'cook.topics.toml:2: [en] "soup" is a word of sailor too: leave it to one of them'
+    few, strayed = "examples/cook.en.txt: 8 examples, 20 or more are needed", f"{file.name}:25: reaches sailor"
+    assert shown("cook") == [shared, few]
+    assert shown("sailor") == [shared, f"examples/{strayed}"]
+    assert shown("nobody") == [f"examples/{strayed}"]
+    assert shown("cook", "nobody") == shown() == [shared, few, f"examples/{strayed}"]
+
+
+def test_what_concerns_others_does_not_fail_the_check_of_one(two: Path):
+    (two / "examples/cook.en.txt").write_text(f"{COOK}\n")
+    done = sisters("cast", "check", "sailor", environment={"PROMPTS_DIR": str(two)})
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "nothing to mend")
+    table = [line.split()[0] for line in done.stdout.splitlines()[2:-1]]
+    assert table == ["sailor"]
+
+
+def test_an_unknown_character_is_a_wrong_use_that_lists_the_known_ones(two: Path):
+    done = sisters("cast", "check", "rose", environment={"PROMPTS_DIR": str(two)})
+    assert done.returncode == 2
+    assert "rose is none of cook, sailor, nobody" in done.stderr
+
+
 def test_a_cast_is_learnt_beside_its_files(tmp_path: Path):
     directory = small_cast(tmp_path / "prompts")
     environment = {"PROMPTS_DIR": str(directory), "XDG_CACHE_HOME": str(tmp_path / "cache")}

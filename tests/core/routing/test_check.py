@@ -99,6 +99,13 @@ def test_an_example_that_reaches_another_is_named_unless_it_is_meant(prompts: Pa
     assert strayed(prompts) == []
 
 
+def test_an_example_that_strays_concerns_whose_it_is_and_whom_it_reaches(prompts: Path):
+    text = (prompts / "examples/nobody.en.txt").read_text()
+    write(prompts, "examples/nobody.en.txt", f"{text}the sauce and the onions burnt in the pan, the soup too\n")
+    (finding,) = strayed_examples(load_cast(prompts), verdicts(prompts))
+    assert finding.concerns == {"nobody", "cook"}
+
+
 def test_each_example_is_judged_once_by_a_model_that_learnt_all_the_others(prompts: Path):
     cast, phrases = load_cast(prompts), load_phrases(prompts)
     vocabulary = Vocabulary(cast, phrases)
