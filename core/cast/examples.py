@@ -12,7 +12,8 @@ NOBODY: Final = "nobody"
 """Stands in a file's name where a character's id would: no subject, whoever is talking goes on."""
 COMMENT: Final = "#"
 MEANT: Final = "! "
-"""Stands before an example that is meant to mislead, so that `sisters cast check` is silent about it."""
+"""Stands before an example that sounds like somebody else's and is right all the same, so that `sisters cast check` is
+silent about it. It is learnt like any other."""
 _ENDING: Final = ".txt"
 
 

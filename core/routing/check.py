@@ -160,7 +160,7 @@ def strayed_examples(cast: Cast, verdicts: Iterable[Verdict]) -> list[Finding]:
         if verdict.reaches == example.character or verdict.likely < _CERTAIN or example.meant:
             continue
         reached = f"reaches {reaches} ({verdict.likely:.2f})"
-        what = f"{reached}: move it, change it, or put ! before it if it is meant"
+        what = f"{reached}: move it, change it, or put ! before it if it is right as it stands"
         concerns = frozenset({_owner(example), reaches})
         found.append(Finding(file=example.file, line=example.line, what=what, concerns=concerns))
     return found

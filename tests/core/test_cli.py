@@ -16,7 +16,7 @@ SISTERS = str(Path(sys.executable).parent / "sisters")
 
 
 def sisters(
-    *arguments: str, given: str | None = None, environment: dict[str, str] | None = None
+    *arguments: str, given: str | None = None, environment: dict[str, str] | None = None, timeout_s: float = 60
 ) -> subprocess.CompletedProcess[str]:
     bare = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return subprocess.run(
@@ -25,7 +25,7 @@ def sisters(
         env=bare | (environment or {}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout_s,
         check=False,
     )
 

@@ -135,7 +135,7 @@ def test_the_shares_tell_how_many_reach_their_character_unseen(prompts: Path):
 
 
 def test_the_shipped_cast_has_nothing_to_mend():
-    """What takes long, which examples reach somebody else, is left to `sisters cast check`."""
+    """In what is told at once; the rest, a minute of work, is held where the command is tested."""
     cast = load_cast(DEFAULT_PROMPTS)
     found = [
         *shared_words(cast, DEFAULT_PROMPTS),

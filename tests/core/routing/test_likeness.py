@@ -15,7 +15,7 @@ from core.routing.route import Situation
 from core.routing.text import fold
 from core.routing.words import Vocabulary
 from core.wiring.router import routing_of
-from tests.core.small_cast import small_cast, write
+from tests.core.small_cast import COOK, small_cast, write
 
 
 class World:
@@ -132,6 +132,7 @@ def _two(model: Model) -> Weights:
     ("file", "content", "changes"),
     [
         ("examples/cook.en.txt", "something else\n", True),
+        ("examples/cook.en.txt", "! " + COOK.replace("\n", "\n# a comment\n! "), False),
         ("cook.topics.toml", '[en]\ntriggers = ["cake"]\n', True),
         ("routing.toml", '[neutral]\nen = ["soup kitchen"]\n', True),
         ("routing.toml", '[endings]\nen = ["", "s", "ing"]\n[likeness]\nsure_at = 0.9\n', False),
