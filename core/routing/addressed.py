@@ -1,6 +1,6 @@
 """The tier of names: whoever is spoken to or asked for answers, several or all of them too; a mention means nothing."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,12 +38,16 @@ class _Rule:
     lists: bool = True
     names: bool = True
     everyone: bool = True
+    everyone_unless: regex.Pattern[str] | None = None
+    """What a word for all of them must not stand in, where a name may."""
 
     def fits(self, call: Call) -> bool:
         """Whether this is a call of the kind that the rule reads, spoken in the rule's way."""
         read = (self.slips or not call.slip) and (self.lists or not call.several)
         read = read and (self.everyone if call.everyone else self.names)
-        return read and self.pattern.search(call.surroundings) is not None
+        if not read or self.pattern.search(call.surroundings) is None:
+            return False
+        return not (call.everyone and self.everyone_unless and self.everyone_unless.search(call.surroundings))
 
 
 class Addressed:
@@ -136,7 +140,6 @@ def _vocatives(languages: Sequence[Address], names: Names) -> Iterator[_Rule]:
     greeting = f"(?:{any_of(text for each in languages for text in each.greetings)}{GAP})"
     follows = any_of(text for each in languages for text in each.follows)
     closers = any_of(text for each in languages for text in each.closers)
-    objects = [text for each in languages for text in each.objects]
     asks = any_of(text for each in languages for text in each.asks)
     yield _Rule(pattern=compiled(f"^{GAP}{greeting}*+{called}(?:{PAUSE}|{GAP}$)"))
     yield _Rule(pattern=compiled(rf"^{GAP}{greeting}++{called}\s*+{follows}"))
@@ -150,8 +153,7 @@ def _vocatives(languages: Sequence[Address], names: Names) -> Iterator[_Rule]:
     yield _Rule(pattern=compiled(rf"{end}{GAP}$"), lists=False)
     yield _Rule(pattern=compiled(rf"^(?:{GAP}{asks}|.*\?).*{end}{GAP}$|{end}[^\p{{L}}\x00]*[?!]{GAP}$"))
     yield _Rule(pattern=compiled(rf"{closers}\s*+{called}{GAP}$"))
-    yield _bare(called, asks, objects, everyone=False)
-    yield _bare(called, asks, [*objects, *(text for each in languages for text in each.everyone_objects)], names=False)
+    yield _asked(languages, called, asks)
 
 
 def _everyone_first(languages: Sequence[Address], opening: str) -> _Rule:
@@ -165,9 +167,14 @@ def _everyone_first(languages: Sequence[Address], opening: str) -> _Rule:
     return _Rule(pattern=compiled(rf"{opening}(?:\s*+{follows}|(?:\s*+{ends})?{end})"), names=False)
 
 
-def _bare(called: str, asks: str, objects: Iterable[str], *, names: bool = True, everyone: bool = True) -> _Rule:
+def _asked(languages: Sequence[Address], called: str, asks: str) -> _Rule:
     """A question that ends in a name which no word before it makes its object: "what should I read NAME?"."""
+    objects = any_of(text for each in languages for text in each.objects)
+    everyone_objects = any_of(text for each in languages for text in each.everyone_objects)
     # Looking ahead first: what stands before is read where a name follows, not at each letter of a message.
-    bare = rf"(?=\s++{NAME})(?<!{any_of(objects)}|[^\p{{L}}\p{{M}}'])(?<={LETTER}|')\s++{called}"
-    pattern = rf"^{GAP}(?:{asks}.*{bare}{GAP}$|.*{bare}[^\p{{L}}\x00]*\?{GAP}$)"
-    return _Rule(pattern=compiled(pattern), slips=False, names=names, everyone=everyone)
+    bare = rf"(?=\s++{NAME})(?<!{objects}|[^\p{{L}}\p{{M}}'])(?<={LETTER}|')\s++{called}"
+    return _Rule(
+        pattern=compiled(rf"^{GAP}(?:{asks}.*{bare}{GAP}$|.*{bare}[^\p{{L}}\x00]*\?{GAP}$)"),
+        slips=False,
+        everyone_unless=compiled(rf"(?=\s++{NAME})(?<={everyone_objects})"),
+    )
