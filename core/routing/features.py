@@ -13,7 +13,7 @@ import regex
 from core.routing.lexicon import Term
 from core.routing.text import UNSPACED, words
 
-PLACES: Final = 1 << 17
+PLACES: Final = 1 << 18
 """Of the table of pieces; two pieces may share a place, which costs less than keeping their names."""
 HINT_PLACES: Final = 1 << 8
 _PIECES: Final = (3, 4, 5)
@@ -28,6 +28,9 @@ _STRONG: Final = 1.0
 """Points above which a term of the cast is a trigger."""
 _WORDS_KEPT: Final = 1 << 14
 """Words whose places are remembered: most words of a message were in others before it."""
+_VOWELS: Final = regex.compile("[aeiouyh]")
+_REPEATED: Final = regex.compile(r"(.)\1+")
+_LEAST_SKELETON: Final = 2
 _RUN: Final = regex.compile(rf"[{UNSPACED}]+")
 
 
@@ -61,7 +64,17 @@ def places_of_word(word: str) -> frozenset[int]:
     found = [f"={word}"]
     for size in _PIECES:
         found += [marked[start : start + size] for start in range(len(marked) - size + 1)]
+    if skeleton := _skeleton(word):
+        found.append(f"~{skeleton}")
     return frozenset(map(place, found))
+
+
+def _skeleton(word: str) -> str:
+    """What is left of a word where people leave out vowels and double letters ("pyr", "pyaar"); "" of too little."""
+    if not word.isascii() or not word.isalpha():
+        return ""
+    bare = _REPEATED.sub(r"\1", word[:1] + _VOWELS.sub("", word[1:]))
+    return bare if len(bare) >= _LEAST_SKELETON else ""
 
 
 def groups(folded: str) -> list[str]:

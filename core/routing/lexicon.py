@@ -23,6 +23,8 @@ _STEM_FROM: Final = 3
 """Letters from which a word is stemmed: shorter ones are their own stem or another language's word."""
 _SHARED_FROM: Final = 4
 """Letters that a word shares with the term that it is a form of, where the term has as many."""
+_ENDING_OF_SHORT: Final = 2
+"""Letters by which a word may be longer than a term that is shorter than these."""
 _COMPOUND_PART_FROM: Final = 5
 """Letters of a term from which it counts as part of a compound."""
 _COMPOUND_REST_FROM: Final = 3
@@ -31,6 +33,10 @@ _HEAD: Final = 3
 """First letters that a word shares with its stem; comparing them first spares most stemming (20 us a language)."""
 _PREFIXING: Final = frozenset({"ar", "id", "nl"})
 """Languages whose stemmer takes off prefixes, so that a stem need not begin like its word."""
+_HIRAGANA_FROM: Final = 3
+"""Letters from which a katakana word is known in hiragana too."""
+_KATAKANA_AFTER: Final = 0x60
+"""Places of Unicode between a hiragana and its katakana."""
 _SCRIPT_SUBTAG: Final = 4
 """Letters of a script in a language tag ("hi-Latn")."""
 _LONGEST_WORD: Final = 60
@@ -114,7 +120,8 @@ class Lexicon:
     def _add(self, term: Term) -> None:
         folded = fold(term.text)
         if is_unspaced(folded):
-            self._unspaced[folded].append(term)
+            for spelled in {folded, _in_hiragana(folded)}:
+                self._unspaced[spelled].append(term)
             return
         parts = words(folded)
         for part in parts:
@@ -222,8 +229,11 @@ def _inflects(word: str, term: str, endings: frozenset[str] | None) -> bool:
     if endings is None:
         return True
     rest = word[shared:]
-    doubled = rest[:1] == word[shared - 1] and rest[1:] in endings  # "rapping" of "rap"
-    return (rest in endings or doubled) and term[shared:] in endings
+    if rest[:1] == word[shared - 1] and rest[1:] in endings:  # "rapping" of "rap"
+        return term[shared:] in endings
+    if len(term) < _SHARED_FROM and len(rest) > _ENDING_OF_SHORT:  # "rapido" is none
+        return False
+    return rest in endings and term[shared:] in endings
 
 
 def _lengthens(word: str, term: str, _endings: frozenset[str] | None) -> bool:
@@ -234,6 +244,13 @@ def _lengthens(word: str, term: str, _endings: frozenset[str] | None) -> bool:
 def _inside_katakana(folded: str, place: int) -> bool:
     """Whether a katakana word would begin in the middle of another, as in "block", which ends like "rock"."""
     return place > 0 and _is_katakana(folded[place]) and _is_katakana(folded[place - 1])
+
+
+def _in_hiragana(text: str) -> str:
+    """A katakana word as those write it who leave it to the keyboard; a short one would be found inside others."""
+    if len(text) < _HIRAGANA_FROM or not all(map(_is_katakana, text)):
+        return text
+    return "".join(chr(ord(each) - _KATAKANA_AFTER) if each <= "\u30f6" else each for each in text)
 
 
 def _is_katakana(character: str) -> bool:

@@ -1,5 +1,6 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,7 +126,7 @@ def test_what_was_learnt_is_kept_and_read_at_the_next_start(world: World):
 
 def _two(model: Model) -> Weights:
     weights = model.weights
-    return Weights(pieces=weights.pieces[:2], hints=weights.hints[:2], bias=weights.bias[:2])
+    return replace(weights, pieces=weights.pieces[:2], hints=weights.hints[:2], bias=weights.bias[:2])
 
 
 @pytest.mark.parametrize(

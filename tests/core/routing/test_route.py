@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from core.cast.characters import Cast, Character, Topics
 from core.routing.decision import Decision, Opinion
+from core.routing.lexicon import Lexicon, Term
 from core.routing.phrases import Address, Phrases
 from core.routing.route import Router, Situation
+from core.routing.text import fold
 
 ENGLISH = Address(greetings=["hey"], requests=["talk to {name}"], leads=["i", "want", "to"])
 PHRASES = Phrases(
@@ -167,6 +169,19 @@ def test_scripts_without_spaces_are_matched_longest_first():
 def test_a_katakana_word_does_not_begin_inside_another():
     assert route("ブロック").tier == "default"
     assert route("今日はロック").character == "cook"
+
+
+def test_a_katakana_word_is_known_in_hiragana_where_it_is_long_enough():
+    assert route("きょうはろっくかな").character == "cook"
+    lexicon = Lexicon([Term(text="バズ", language="ja", character="a", points=5)], endings={}, compounds=())
+    assert lexicon.find(fold("ならばずっと")) == []
+
+
+def test_a_short_word_is_not_taken_for_the_stem_of_a_long_one():
+    endings = {"es": ["", "s", "ido"], "en": ["", "s", "ing"]}
+    terms = [Term(text="rap", language=each, character="a", points=5) for each in ("es", "en")]
+    lexicon = Lexicon(terms, endings=endings, compounds=())
+    assert [bool(lexicon.find(word)) for word in ("rap", "raps", "rapping", "rapido")] == [True, True, True, False]
 
 
 def test_evidence_and_why_name_the_casts_words_only():
