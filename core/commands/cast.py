@@ -4,9 +4,8 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from signal import SIG_DFL, SIGINT, signal
+from signal import SIG_IGN, SIGINT, signal
 from typing import TYPE_CHECKING
 
 import click
@@ -108,11 +107,10 @@ def _judged(read: "Cast", phrases: "Phrases") -> "Sequence[Verdict]":
     with click.progressbar(length=count, label=label, file=sys.stderr) as bar:
         parts = parts_of(read, phrases, Vocabulary(read, phrases))
         processes = min(len(parts), os.cpu_count() or 1)
-        # On Ctrl-C they end without a word of their own.
-        with ProcessPoolExecutor(
-            processes, mp_context=get_context("spawn"), initializer=signal, initargs=(SIGINT, SIG_DFL)
-        ) as pool:
-            for judged in pool.map(judge, parts):
+        handler = signal(SIGINT, SIG_IGN)  # which they inherit: Ctrl-C ends this process, and this one them
+        with get_context("spawn").Pool(processes) as pool:
+            signal(SIGINT, handler)
+            for judged in pool.imap(judge, parts):
                 verdicts += judged
                 bar.update(len(judged))
     return verdicts

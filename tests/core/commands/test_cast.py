@@ -4,7 +4,9 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -147,6 +149,22 @@ def test_in_a_terminal_it_shows_how_far_it_is(two: Path):
     assert check.returncode == 0
     assert "  0%" in shown
     assert "100%" in shown
+
+
+def test_an_interrupt_ends_it_and_the_processes_it_started_at_once():
+    environment = {"PATH": os.environ["PATH"]}
+    command = [SISTERS, "cast", "check"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True) as check:
+        assert check.stderr is not None
+        try:
+            assert check.stderr.readline().startswith("judging")
+            time.sleep(4)  # the shipped cast takes longer
+            os.killpg(check.pid, signal.SIGINT)
+            assert check.wait(timeout=20) == 1
+            assert check.stderr.read().split() == ["Aborted!"]  # at its end: nobody else holds it open
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(check.pid, signal.SIGKILL)
 
 
 def test_of_one_character_only_what_concerns_her_is_shown(two: Path):
