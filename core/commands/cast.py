@@ -102,7 +102,7 @@ def _judged(read: "Cast", phrases: "Phrases") -> "Sequence[Verdict]":
     from core.routing.words import Vocabulary
 
     count = len(read.examples)
-    label = f"judging {count:,} examples (6,000 take about a minute)"
+    label = f"judging {count:,} examples (10,000 take about a minute)"
     verdicts: list[Verdict] = []
     with click.progressbar(length=count, label=label, file=sys.stderr) as bar:
         parts = parts_of(read, phrases, Vocabulary(read, phrases))

@@ -64,7 +64,12 @@ def learn(lessons: Sequence[Lesson], classes: int) -> Weights:
     pieces = [[0.0] * PLACES for _ in range(classes)]
     hints = [[0.0] * HINT_PLACES for _ in range(classes)]
     bias = [0.0] * classes
-    order = [(lesson, _getter(lesson.features.pieces), _value(lesson.features.pieces, rarity)) for lesson in lessons]
+    # What counts more than once is shown more often: a longer step would throw the weights about.
+    order = [
+        (lesson, _getter(lesson.features.pieces), _value(lesson.features.pieces, rarity))
+        for lesson in lessons
+        for _ in range(max(1, round(lesson.weight)))
+    ]
     chance = random.Random(_SEED)  # noqa: S311 - a fixed order, no secret
     for round_ in range(_ROUNDS):
         chance.shuffle(order)
@@ -79,7 +84,7 @@ def learn(lessons: Sequence[Lesson], classes: int) -> Weights:
                 error = probability - (each == lesson.answer)
                 if -_GOOD_ENOUGH < error < _GOOD_ENOUGH:
                     continue
-                move = step * lesson.weight * error
+                move = step * min(1.0, lesson.weight) * error
                 _move(pieces[each], seen.pieces, move * value, rarity)
                 for place in seen.hints:
                     hints[each][place] -= move * _HINT

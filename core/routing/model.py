@@ -19,7 +19,7 @@ from core.routing.phrases import Phrases
 from core.routing.text import fold
 from core.routing.words import Vocabulary, topic_terms
 
-_VERSION: Final = 4
+_VERSION: Final = 5
 """Of reading, features and learning: raise it whenever the same cast would give another model."""
 _MAGIC: Final = b"sisters likeness 2"
 _KEYWORD_WEIGHT: Final = 0.15
@@ -28,8 +28,9 @@ _TRIGGER_WEIGHT: Final = 0.3
 _NOBODY_WEIGHT: Final = 0.5
 """What a function word, or a phrase that holds a topic's word without its subject, counts as an example of nobody."""
 _RARE: Final = 4
-"""Whose examples are fewer than the most by more than this factor counts each of them up to as often: a new sister with
-twenty examples beside three with a thousand each."""
+"""Whose examples are fewer than the most by more than this factor counts each of them more, by the root of it."""
+_COUNTS_UP_TO: Final = 12
+"""Times: a new sister with twenty examples beside three with two thousand each is learnt all the same."""
 _STRONG: Final = 1.0
 _STEPS: Final = 127
 """Weights are written in 8 bits, as steps of their square root: 0.6 MB, and one answer in 500 changed by it."""
@@ -104,7 +105,8 @@ def lessons_of(cast: Cast, phrases: Phrases, vocabulary: Vocabulary) -> list[Les
 def _weights_of_examples(characters: Iterable[str]) -> dict[str, float]:
     counts = Counter(characters)
     most = max(counts.values(), default=0)
-    return {each: 1.0 if count * _RARE >= most else min(_RARE, sqrt(most / count)) for each, count in counts.items()}
+    weights = {each: min(_COUNTS_UP_TO, sqrt(most / count)) for each, count in counts.items()}
+    return {each: weight if counts[each] * _RARE < most else 1.0 for each, weight in weights.items()}
 
 
 def _without_subject(cast: Cast, phrases: Phrases) -> Iterable[str]:

@@ -119,7 +119,7 @@ def test_a_good_cast_passes_and_a_strayed_example_is_named_with_its_line(two: Pa
 
 @pytest.mark.timeout(300)
 def test_the_shipped_cast_has_nothing_to_mend():
-    """Judges 6,000 examples, which takes most of a minute of CPU.
+    """Judges 10,000 examples, which takes most of a minute of CPU.
 
     A line that is named here and right as it stands gets ! before it. One that fails after a change elsewhere was
     near to it before: those that strayed at 0.8 and more, in two ways to cut the parts, have theirs already.
@@ -131,7 +131,7 @@ def test_the_shipped_cast_has_nothing_to_mend():
 
 def test_what_takes_long_is_said_first_and_not_among_what_was_found(two: Path):
     done = sisters("cast", "check", environment={"PROMPTS_DIR": str(two)})
-    assert done.stderr == "judging 72 examples (6,000 take about a minute)\n"
+    assert done.stderr == "judging 72 examples (10,000 take about a minute)\n"
     assert "judging" not in done.stdout
     assert sisters("cast", "check", "--fast", environment={"PROMPTS_DIR": str(two)}).stderr == ""
 

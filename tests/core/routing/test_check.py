@@ -131,7 +131,7 @@ def test_the_shares_tell_how_many_reach_their_character_unseen(prompts: Path):
         ("cook", "en", 24),
         ("sailor", "en", 24),
     ]
-    assert all(each.right / each.of > 0.9 for each in shares)
+    assert all(each.right / each.of > 0.8 for each in shares)
 
 
 def test_the_shipped_cast_has_nothing_to_mend():
