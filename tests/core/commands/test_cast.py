@@ -67,7 +67,7 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_a_fourth_sister_answers_what_is_hers(four: dict[str, str]):
-    texts = ["the slugs ate my beans and the lettuce", "rose, hello", "which soil for my tomato plant"]
+    texts = ["slugs ate my lettuce, the leaves have black spots", "rose, hello", "which soil for my tomato plant"]
     done = sisters("route", "--batch", given="".join(f"{json.dumps({'text': t})}\n" for t in texts), environment=four)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(each["character"], each["tier"]) for each in answers] == [
