@@ -60,12 +60,12 @@ def test_a_reload_loses_nothing(seat: Seat):
     seat.replies("Ana").first.locator(".bubble").click(position={"x": 30, "y": 12})
     expect(seat.page.get_by_role("complementary", name="Behind the chat")).to_be_visible()
     seat.field("Bo").fill("half a sen")
-    before = seat.page.locator(".phone .row[data-sid] .text").all_inner_texts()
+    before = seat.page.locator(".phone .row[data-sid] .text").all_text_contents()
 
     seat.page.reload()
 
     seat.answered("Ana")
-    assert seat.page.locator(".phone .row[data-sid] .text").all_inner_texts() == before
+    assert seat.page.locator(".phone .row[data-sid] .text").all_text_contents() == before
     expect(seat.field("Bo")).to_have_value("half a sen")
     expect(seat.page.get_by_role("complementary", name="Behind the chat")).to_be_visible()
     expect(seat.page.locator(".row.selected")).to_have_count(1)
