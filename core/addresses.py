@@ -65,15 +65,16 @@ def sentinels_of(url: str) -> Sentinels | None:
 def place_of(url: str) -> str:
     """Returns where a Redis is, without user and password: host:port/database, a socket's path, or its sentinels."""
     if sentinels := sentinels_of(url):
-        return f"{','.join(_joined(*each) for each in sentinels.hosts)} (sentinels of {sentinels.master})"
+        return f"{','.join(host_and_port(*each) for each in sentinels.hosts)} (sentinels of {sentinels.master})"
     parts = urlsplit(url)
     if not parts.hostname:
         return parts.path
     database = re.match(r"/\d+$", parts.path)  # anything else may be the rest of a password with a slash in it
-    return f"{_joined(parts.hostname, parts.port or REDIS_PORT)}{database[0] if database else ''}"
+    return f"{host_and_port(parts.hostname, parts.port or REDIS_PORT)}{database[0] if database else ''}"
 
 
-def _joined(host: str, port: int) -> str:
+def host_and_port(host: str, port: int | str) -> str:
+    """Returns both in one, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -101,7 +102,7 @@ def broker(url: str, *, bound: timedelta | None = None) -> Broker:
         ask |= {"socket_timeout": bound.total_seconds(), "socket_connect_timeout": bound.total_seconds()}
     return Broker(
         url=";".join(
-            f"{SENTINEL}{account if account != ':@' else ''}{_joined(host, port)}/{sentinels.database}"
+            f"{SENTINEL}{account if account != ':@' else ''}{host_and_port(host, port)}/{sentinels.database}"
             for host, port in sentinels.hosts
         ),
         options={"master_name": sentinels.master, "sentinel_kwargs": ask},

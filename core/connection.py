@@ -9,7 +9,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
-from core.errors import ConfigurationError, Unreachable
+from core.addresses import host_and_port
+from core.errors import ConfigurationError, Unreachable, reason_of
 
 CONNECT_TIMEOUT: Final = timedelta(seconds=3)
 """Of each address: a second host, or a name that stands for two of them, may take as long again."""
@@ -64,15 +65,10 @@ def _place(conninfo: str) -> str:
     hosts = str(parts.get("host") or parts.get("hostaddr") or "localhost").split(",")
     ports = str(parts.get("port") or "5432").split(",")
     database = parts.get("dbname") or parts.get("user") or ""
-    return f"{','.join(f'{h}:{p}' for h, p in zip(map(_bracketed, hosts), cycle(ports), strict=False))}/{database}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    return f"{','.join(map(host_and_port, hosts, cycle(ports)))}/{database}"
 
 
 def _reason(error: psycopg.OperationalError) -> str:
     """The driver's reason alone, in one line: what comes before it repeats the address."""
     lines = str(error).strip().splitlines()
-    reason = _BEFORE_THE_REASON.sub("", lines[0]) if lines else type(error).__name__
-    return reason[:1].lower() + reason[1:] if reason[1:2].islower() else reason
+    return reason_of(error, _BEFORE_THE_REASON.sub("", lines[0]) if lines else "")

@@ -85,3 +85,9 @@ class Permanent(OutsideError):
 
 class Ambiguous(OutsideError):
     """Find out: the call may or may not have been carried out."""
+
+
+def reason_of(error: Exception, said: str) -> str:
+    """Returns what a driver said as the middle of a sentence ("connection refused"); its kind where it said nothing."""
+    reason = said or type(error).__name__
+    return reason[:1].lower() + reason[1:] if reason[1:2].islower() else reason

@@ -29,7 +29,7 @@ from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConn
 from core.adapters.redis_calls import Calls, Script
 from core.adapters.wakeups import QUEUE, REPORTS, WAKE, BrokerWakeups, Envelope
 from core.addresses import Sentinels, place_of, sentinels_of
-from core.errors import ConfigurationError, Transient, Unreachable
+from core.errors import ConfigurationError, Transient, Unreachable, reason_of
 from core.model import InboundMessage, StatusReport, dump_inbound, dump_report, person_key
 from core.ports import Backlog, Forgotten, Inbox
 
@@ -97,8 +97,7 @@ def knock(redis_url: str) -> None:
 
 
 def _reason(error: RedisError) -> str:
-    reason = _AFTER_THE_REASON.sub("", _BEFORE_THE_REASON.sub("", str(error).strip())) or type(error).__name__
-    return reason[:1].lower() + reason[1:] if reason[1:2].islower() else reason
+    return reason_of(error, _AFTER_THE_REASON.sub("", _BEFORE_THE_REASON.sub("", str(error).strip())))
 
 
 class RedisDoor:
