@@ -14,8 +14,10 @@ from core.wiring.router import ready_router, routing_of
 from tests.eval.bounds import problems
 from tests.eval.score import NONE, Dialogue, Message, Report, read, score, score_article
 
-_FILES: Final = ("heldout.jsonl", "heldout_second.jsonl", "dialogues.jsonl", "dialogues_second.jsonl")
-HELD_OUT: Final = tuple(map(Path(__file__).with_name, _FILES))
+_WRITERS: Final = ("", "_second", "_third", "_fourth", "_fifth")
+HELD_OUT: Final = tuple(
+    Path(__file__).with_name(f"{kind}{writer}.jsonl") for kind in ("heldout", "dialogues") for writer in _WRITERS
+)
 
 
 def main(arguments: Sequence[str]) -> int:
