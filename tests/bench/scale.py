@@ -38,6 +38,10 @@ class _Shared:
     postgres_connections: int
 
 
+_Span = tuple[_Shared, _Shared]
+"""Before and after."""
+
+
 def measure(*, smoke: bool = False) -> Sequence[Figure]:
     """Returns the rows; `smoke`: one worker for a moment, whose values say nothing."""
     counts, window_s, windows = ((1,), 1.0, 1) if smoke else (COUNTS, 5.0, WINDOWS)
@@ -52,10 +56,11 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
         place.standin.delay(chat=100 if smoke else LLM_MS)
         for before, count in pairwise((0, *counts)):
             parts.enter_context(workers(place, count - before, PLACES))
-            found = _with(place, count, window_s, windows)
-            rates[count] = [(b.sent - a.sent) / (b.at - a.at) for a, b in found.busy]
-            if count == counts[-1]:
-                costs = _costs(found, count)
+            idle = _over(place, window_s) if count == counts[-1] else None
+            busy = _busy(place, count, window_s, windows)
+            rates[count] = [(b.sent - a.sent) / (b.at - a.at) for a, b in busy]
+            if idle:
+                costs = _costs(idle, busy, count)
     one = rates[counts[0]]
     rows = [
         Figure(
@@ -71,23 +76,17 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
     return [*rows, *costs]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    idle: tuple[_Shared, _Shared]
-    busy: Sequence[tuple[_Shared, _Shared]]
-
-
-def _with(place: Ground, count: int, window_s: float, windows: int) -> _Found:
-    """What `count` workers, which run, do while nobody writes and while more people write than they have places."""
-    idle = (_look(place), _after(place, window_s))
+def _busy(place: Ground, count: int, window_s: float, windows: int) -> Sequence[_Span]:
+    """What `count` workers, which run, do while more people write than they have places."""
     with Talkers(place, int(count * PLACES * 1.4)):
         time.sleep(2 * LLM_MS / 1000 + 1)
-        return _Found(idle=idle, busy=[(_look(place), _after(place, window_s)) for _ in range(windows)])
+        return [_over(place, window_s) for _ in range(windows)]
 
 
-def _after(place: Ground, seconds: float) -> _Shared:
+def _over(place: Ground, seconds: float) -> _Span:
+    before = _look(place)
     time.sleep(seconds)
-    return _look(place)
+    return before, _look(place)
 
 
 def _look(place: Ground) -> _Shared:
@@ -111,20 +110,20 @@ def _count(place: Ground, query: LiteralString) -> int:
     return int(row[0]) if row else 0
 
 
-def _costs(found: _Found, count: int) -> list[Figure]:
+def _costs(idle: _Span, busy: Sequence[_Span], count: int) -> list[Figure]:
     """Per message, without what idle workers do anyway; and that."""
-    calm, after = found.idle
+    calm, after = idle
     calm_s = after.at - calm.at
     figures: list[Figure] = []
     for what, name in (("redis_commands", "Redis commands"), ("transactions", "Postgres transactions")):
-        idle = (getattr(after, what) - getattr(calm, what)) / calm_s
+        idle_per_s = (getattr(after, what) - getattr(calm, what)) / calm_s
         per_message = [
-            (getattr(b, what) - getattr(a, what) - idle * (b.at - a.at)) / max(1, b.sent - a.sent)
-            for a, b in found.busy
+            (getattr(b, what) - getattr(a, what) - idle_per_s * (b.at - a.at)) / max(1, b.sent - a.sent)
+            for a, b in busy
         ]
         figures.append(Figure(name=f"{name} for each message", unit="", rounds=per_message))
-        figures.append(Figure(name=f"{name} of an idle worker", unit="1/s", rounds=[idle / count]))
-    last = found.busy[-1][1]
+        figures.append(Figure(name=f"{name} of an idle worker", unit="1/s", rounds=[idle_per_s / count]))
+    last = busy[-1][1]
     figures.append(Figure(name="Redis connections of a busy worker", unit="", rounds=[last.redis_connections / count]))
     figures.append(
         Figure(name="Postgres connections of a busy worker", unit="", rounds=[last.postgres_connections / count])

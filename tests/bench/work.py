@@ -15,9 +15,9 @@ from tests.bench.ground import Ground, Sample, Talkers, ground
 
 LLM_MS: Final = 2000
 ROUNDS: Final = 3
-WARM_UP: Final = 2 * THREADS
+WARM_UP: Final = THREADS * 3 // 2
 """Messages: each person's first ones meet caches that are empty and connections that are not made yet."""
-WINDOW_S: Final = 8.0
+WINDOW_S: Final = 6.0
 
 
 def measure(*, smoke: bool = False) -> Sequence[Figure]:
