@@ -57,13 +57,15 @@ class Compose:
     def wait_until_healthy(self) -> None:
         """Returns once every container that has a healthcheck passed it. Raises: StartFailed."""
         end = time.monotonic() + _UP_WITHIN_S
-        while sick := [status for status in self._statuses() if "starting" in status or "unhealthy" in status]:
+        while sick := self._sick():
             if time.monotonic() > end:
-                raise StartFailed(f"not healthy after {_UP_WITHIN_S} s: {len(sick)} containers")
+                told = "\n".join(f"{name}: {_last_check(name)}" for name in sick)
+                raise StartFailed(f"not healthy after {_UP_WITHIN_S} s:\n{told}")
             time.sleep(1)
 
-    def _statuses(self) -> list[str]:
-        return text_of(["docker", "ps", "--filter", self.label, "--format", "{{.Status}}"]).splitlines()
+    def _sick(self) -> list[str]:
+        listed = text_of(["docker", "ps", "--filter", self.label, "--format", "{{.Names}} {{.Status}}"]).splitlines()
+        return [line.split()[0] for line in listed if "starting" in line or "unhealthy" in line]
 
     def converse(self, text: str) -> None:
         """Writes a message and waits for its reply. Raises: StartFailed."""
@@ -115,6 +117,13 @@ def _answer_messages(compose: Compose) -> None:
     compose.run("up", "-d", "--scale", "worker=4", "--no-recreate")
     compose.converse("What's a good sci-fi book?")
     compose.wait_until_healthy()
+
+
+def _last_check(container: str) -> str:
+    """What its healthcheck printed the last time."""
+    wanted = "{{range .State.Health.Log}}{{.ExitCode}} {{.Output}}\n{{end}}"
+    checks = text_of(["docker", "inspect", "--format", wanted, container]).strip()
+    return checks.splitlines()[-1] if checks else "not checked yet"
 
 
 def text_of(command: Sequence[str]) -> str:
