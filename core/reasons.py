@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from unicodedata import east_asian_width
+from unicodedata import category, east_asian_width
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -88,9 +88,14 @@ def _terms(character: Character, why: _Decision) -> Sequence[str]:
 
 
 def _joined(sentences: Sequence[str]) -> str:
-    """Returns the sentences with a space between them, but after a full-width mark."""
+    """Returns the sentences with a space between them, but after a letter or mark of a script without spaces."""
     text = ""
     for sentence in sentences:
-        gap = "" if not text or east_asian_width(text[-1]) in "WF" else " "
+        gap = "" if not text or _is_full_width(text[-1]) else " "
         text += gap + sentence
     return text
+
+
+def _is_full_width(character: str) -> bool:
+    """Unlike an emoji, which is as wide."""
+    return east_asian_width(character) in "WF" and category(character)[0] in "LP"

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.routing import memory as memories
 from core.routing.decision import Decision
 from core.routing.route import Router
 
@@ -16,7 +17,7 @@ class _Line(BaseModel):
 
     text: str
     current: str | None = None
-    state: str = ""
+    state: str | None = None
     idle_s: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] | None = None
 
 
@@ -44,7 +45,9 @@ def route_line(router: Router, line: str) -> tuple[str, bool]:
     except (ValidationError, UnicodeEncodeError) as error:
         return _Unreadable(error=_problem(error)).model_dump_json(), False
     idle = None if asked.idle_s is None else timedelta(seconds=asked.idle_s)
-    decision = router.route(asked.text, current=asked.current, state=asked.state, idle=idle)
+    # Who names the current character and knows no more means a conversation that is hers.
+    state = memories.held_by(asked.current) if asked.state is None and asked.current else asked.state or ""
+    decision = router.route(asked.text, current=asked.current, state=state, idle=idle)
     routed = _Routed(
         character=decision.character,
         characters=decision.characters,

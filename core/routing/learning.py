@@ -13,7 +13,8 @@ from core.routing.features import HINT_PLACES, PLACES, Features
 
 _ROUNDS: Final = 5
 _STEP: Final = 2.5
-"""How far the first example moves the weights; later rounds move them less and less."""
+"""How far the first example moves the weights; each later one moves them less, the last one not at all: what is shown
+last would otherwise be known best, and the order decide."""
 _HINT: Final = 0.4
 """What one of the cast's own words weighs against all pieces of the message together, which weigh 1."""
 _BIAS_STEP: Final = 0.1
@@ -73,8 +74,8 @@ def learn(lessons: Sequence[Lesson], classes: int) -> Weights:
     chance = random.Random(_SEED)  # noqa: S311 - a fixed order, no secret
     for round_ in range(_ROUNDS):
         chance.shuffle(order)
-        step = _STEP * (1 - round_ / _ROUNDS)
-        for lesson, of_lesson, value in order:
+        for number, (lesson, of_lesson, value) in enumerate(order, round_ * len(order)):
+            step = _STEP * (1 - number / (_ROUNDS * len(order)))
             seen = lesson.features
             scores = [
                 value * sum(of_lesson(p)) + _HINT * sum(map(h.__getitem__, seen.hints)) + b

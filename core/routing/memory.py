@@ -56,6 +56,11 @@ def written(memory: Memory) -> str:
     return json.dumps({"v": _VERSION, **kept}, separators=(",", ":"))
 
 
+def held_by(character: str) -> str:
+    """Returns the state of a conversation of which no more is known than that it is this character's."""
+    return written(Memory(held=True, spoke=character))
+
+
 def read(state: str, characters: Sequence[str]) -> Memory:
     """Returns what `written` wrote; whatever it did not write, or another version of it, counts as nothing."""
     try:

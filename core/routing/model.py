@@ -19,7 +19,7 @@ from core.routing.phrases import Phrases
 from core.routing.text import fold
 from core.routing.words import Vocabulary, topic_terms
 
-_VERSION: Final = 5
+_VERSION: Final = 6
 """Of reading, features and learning: raise it whenever the same cast would give another model."""
 _MAGIC: Final = b"sisters likeness 2"
 _KEYWORD_WEIGHT: Final = 0.15

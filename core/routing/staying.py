@@ -77,7 +77,9 @@ def settle(opinions: Sequence[Opinion], talk: Talk, thresholds: Thresholds) -> R
         return Ruling(opinion=_joined(agreeing, sign.confidence, why))
     stays = _stays(opinions, talk)
     if sign:
-        weak = f"one weak sign for {sign.characters[0]} ({sign.confidence:.2f}, {bar(talk, thresholds):.2f} needed)"
+        # Where nothing holds, the sign fell short by itself.
+        needed = f", {limit:.2f} needed" if (limit := bar(talk, thresholds)) else ""
+        weak = f"one weak sign for {sign.characters[0]} ({sign.confidence:.2f}{needed})"
         return Ruling(opinion=replace(stays, why=f"{stays.why}: {weak}: {sign.why}"), hint=sign.characters[0])
     if opinions or talk.memory.hint is None or talk.memory.hint_age >= thresholds.hint_lasts:
         return Ruling(opinion=stays)

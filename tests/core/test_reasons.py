@@ -92,6 +92,12 @@ def test_what_is_no_longer_known_is_not_made_up(changes: dict[str, Any]) -> None
     assert text.endswith(CAST.text("why_stay", "en"))
 
 
+def test_an_emoji_is_no_mark_that_stands_without_a_space() -> None:
+    lead = CAST.characters["botan"].texts["why_lead"]["en"]
+    assert lead.endswith("🌸")
+    assert reason("botan", "stay", language="en").startswith(f"{lead} ")
+
+
 def test_sentences_of_full_width_scripts_stand_without_a_space() -> None:
     text = reason("yuri", "stay", language="ja")
     assert text == CAST.characters["yuri"].texts["why_lead"]["ja"] + CAST.text("why_stay", "ja")

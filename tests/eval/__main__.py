@@ -23,7 +23,11 @@ HELD_OUT: Final = tuple(
 def main(arguments: Sequence[str]) -> int:
     """Evaluates the named files, or the held-out part, which alone is held to the bounds; returns the exit code."""
     log.setup("eval", stream=sys.stderr)
-    messages, dialogues = held_out([Path(name) for name in arguments] or HELD_OUT)
+    try:
+        messages, dialogues = held_out([Path(name) for name in arguments] or HELD_OUT)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     environment = Environment(os.environ)
     prompts = environment.read(PromptSettings)
     environment.check()

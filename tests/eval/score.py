@@ -73,20 +73,32 @@ class Report:
 
 
 def read(path: Path) -> tuple[list[Message], list[Dialogue]]:
-    """Returns what a file of JSON lines holds; a line with `messages` is a dialogue."""
+    """Returns what a file of JSON lines holds; a line with `messages` is a dialogue.
+
+    Raises: OSError; ValueError naming the line that cannot be read.
+    """
     messages: list[Message] = []
     dialogues: list[Dialogue] = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
-        row: dict[str, Any] = json.loads(line)
-        language, kind = str(row.get("lang", "?")), str(row.get("kind", "?"))
-        if "messages" in row:
-            turns = [Turn(text=each["text"], label=each["expect"], idle=_idle(each)) for each in row["messages"]]
-            dialogues.append(Dialogue(turns=turns, language=language, kind=kind))
+        try:
+            one = _labelled(json.loads(line))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{path}:{number}: {type(error).__name__}: {error}") from error
+        if isinstance(one, Dialogue):
+            dialogues.append(one)
         else:
-            messages.append(Message(text=row["text"], label=row["label"], language=language, kind=kind))
+            messages.append(one)
     return messages, dialogues
+
+
+def _labelled(row: dict[str, Any]) -> Message | Dialogue:
+    language, kind = str(row.get("lang", "?")), str(row.get("kind", "?"))
+    if "messages" not in row:
+        return Message(text=row["text"], label=row["label"], language=language, kind=kind)
+    turns = [Turn(text=each["text"], label=each["expect"], idle=_idle(each)) for each in row["messages"]]
+    return Dialogue(turns=turns, language=language, kind=kind)
 
 
 def _idle(turn: Mapping[str, Any]) -> timedelta | None:

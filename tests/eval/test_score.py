@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.eval.__main__ import HELD_OUT, held_out
+from tests.eval.__main__ import HELD_OUT, held_out, main
 from tests.eval.article import article
 from tests.eval.bounds import problems
 from tests.eval.score import Dialogue, Message, Report, Tally, Turn, read, score
@@ -95,6 +95,24 @@ def test_the_command_takes_any_labelled_file(tmp_path: Path):
         [sys.executable, "-m", "tests.eval", str(file)], capture_output=True, text=True, timeout=60, check=True
     )
     assert "all                      1     100.0     100.0     100.0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("not json", ":2: JSONDecodeError"), ('{"text": "a"}', ":2: KeyError: 'label'"), ("[]", ":2: AttributeError")],
+)
+def test_a_line_that_cannot_be_read_is_named(
+    tmp_path: Path, content: str, told: str, capsys: pytest.CaptureFixture[str]
+):
+    file = tmp_path / "some.jsonl"
+    file.write_text('{"text": "hi", "label": "none"}\n' + content)
+    assert main([str(file)]) == 2
+    assert f"{file}{told}" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main([str(tmp_path / "none.jsonl")]) == 2
+    assert "none.jsonl" in capsys.readouterr().err
 
 
 def test_the_held_out_messages_are_routed_as_promised():

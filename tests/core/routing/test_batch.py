@@ -19,6 +19,12 @@ def test_a_line_is_answered_with_the_promised_keys_only(shipped: Router):
     assert (answer["character"], answer["characters"], answer["tier"]) == ("yuri", ["yuri"], "words")
 
 
+def test_without_a_state_a_conversation_is_hers_who_is_named_as_current(shipped: Router):
+    stray = "yuri told me that there is a novel"
+    assert ask(shipped, text=stray, current="kasho")["character"] == "kasho"
+    assert ask(shipped, text=stray, current="kasho", state="")["character"] == "yuri"  # the default had begun it
+
+
 def test_a_dialogue_is_carried_by_current_and_state(shipped: Router):
     first = ask(shipped, text="what a novel", current=None)
     second = ask(shipped, text="hm, really", current=first["character"], state=first["state"], idle_s=30)
