@@ -31,9 +31,8 @@ class Spelling:
             for word in counts:
                 self._languages[word].append(language)
         for word in filter(_may_be_misspelt, self._languages):
-            # One slip leaves the first letter or the last one as it is.
-            self._alike[0, word[0], len(word)].append(word)
-            self._alike[-1, word[-1], len(word)].append(word)
+            for end in _ends(word):
+                self._alike[*end, len(word)].append(word)
         self._meant = lru_cache(maxsize=_REMEMBERED)(self._look_up)
 
     def mend(self, folded: str) -> str:
@@ -57,9 +56,9 @@ class Spelling:
             return word
         near = (
             candidate
-            for place in (0, -1)
+            for end in _ends(word)
             for length in (len(word) - 1, len(word), len(word) + 1)
-            for candidate in self._alike.get((place, word[place], length), ())
+            for candidate in self._alike.get((*end, length), ())
             if (not language or candidate in self._counts[language])
             and OSA.distance(word, candidate, score_cutoff=1) <= 1
         )
@@ -72,6 +71,11 @@ class Spelling:
 
 def _may_be_misspelt(word: str) -> bool:
     return _FROM <= len(word) <= _AT_MOST and word.isascii() and word.isalpha()
+
+
+def _ends(word: str) -> tuple[tuple[int, str], tuple[int, str]]:
+    """The first two letters and the last two: one slip leaves either as they are, in words of five letters or more."""
+    return (0, word[:2]), (-1, word[-2:])
 
 
 def _vocabulary(cast: Cast, phrases: Phrases) -> Mapping[str, Counter[str]]:
