@@ -1,4 +1,5 @@
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, expect
@@ -162,10 +163,13 @@ def test_a_recorded_voice_note_goes_out_and_can_be_heard(seat: Seat):
     expect(seat.own("Ana").locator(".voice")).to_be_visible()
     seat.answered("Ana")
     form = form_of_last_webhook(seat)
-    assert form["MediaContentType0"].startswith("audio/")
+    assert form["MediaContentType0"] == "audio/ogg; codecs=opus"
     assert form["MessageType"] == "audio"
-    media = seat.ask("/simulator/messages")[0]["media"][0]
-    assert media["bytes"] > 100
+    (media,) = seat.ask("/simulator/messages")[0]["media"]
+    pages = seat.page.request.get(urljoin(seat.page.url, media["href"])).body()
+    assert pages.startswith(b"OggS")
+    assert pages.count(b"OggS") > 2  # the two of its head, and sound
+    assert b"OpusHead" in pages[:80]
     seat.own("Ana").get_by_role("button", name="Play voice note").click()
     expect(seat.own("Ana").get_by_role("button", name="Pause voice note")).to_be_visible()
 

@@ -182,9 +182,10 @@ export class Composer {
       back();
     };
     const send = async () => {
-      const sound = await recorder.stop();
+      const sound = await recorder.stop().catch(() => null);
       back();
-      sendFile(sound, (content, previews) => this.#send(content, previews));
+      if (sound) sendFile(sound, (content, previews) => this.#send(content, previews));
+      else note("Nothing was recorded. Try again, or choose a file in the + menu.", true);
     };
     const stop = el("button", { type: "button", class: "round go", "aria-label": "Send the voice note", on: { click: send } }, icon("send"));
     const recording = el(

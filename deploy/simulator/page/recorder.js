@@ -1,5 +1,7 @@
 /** Records a voice note with the browser's own recorder. */
 
+import { asVoiceNote } from "./ogg.js";
+
 const LONGEST_MS = 120_000;
 const KINDS = ["audio/ogg;codecs=opus", "audio/webm;codecs=opus", "audio/mp4"];
 
@@ -26,7 +28,11 @@ export class Recorder {
     return (performance.now() - (this.started ?? performance.now())) / 1000;
   }
 
-  /** @returns {Promise<Blob>} */
+  /**
+   * Raises: when what was recorded is no sound.
+   *
+   * @returns {Promise<Blob>}
+   */
   async stop() {
     const recorder = /** @type {MediaRecorder} */ (this.recorder);
     if (recorder.state !== "inactive") {
@@ -35,7 +41,7 @@ export class Recorder {
       await stopped;
     }
     this.#release();
-    return new Blob(this.parts, { type: recorder.mimeType });
+    return asVoiceNote(new Blob(this.parts, { type: recorder.mimeType }));
   }
 
   cancel() {
