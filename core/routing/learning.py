@@ -71,11 +71,11 @@ def learn(lessons: Sequence[Lesson], classes: int) -> Weights:
         for lesson in lessons
         for _ in range(max(1, round(lesson.weight)))
     ]
-    chance = random.Random(_SEED)  # noqa: S311 - a fixed order, no secret
+    chance, shown = random.Random(_SEED), _ROUNDS * len(order)  # noqa: S311 - a fixed order, no secret
     for round_ in range(_ROUNDS):
         chance.shuffle(order)
         for number, (lesson, of_lesson, value) in enumerate(order, round_ * len(order)):
-            step = _STEP * (1 - number / (_ROUNDS * len(order)))
+            step = _STEP * (1 - number / shown)
             seen = lesson.features
             scores = [
                 value * sum(of_lesson(p)) + _HINT * sum(map(h.__getitem__, seen.hints)) + b

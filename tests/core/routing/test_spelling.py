@@ -23,6 +23,8 @@ def vocabulary(tmp_path: Path) -> Vocabulary:
         ("which rrecipe?", "which recipe?"),
         ("ecipe, and ancor!", "recipe, and anchor!"),
         ("the anhcor", "the anchor"),
+        # Each place of a word of five letters, the shortest that is mended.
+        *((it, "bread") for it in ("pread", "bfead", "brzad", "brefd", "breax", "rbead", "berad", "braed", "breda")),
     ],
 )
 def test_a_slip_of_one_letter_is_read_as_it_was_meant(vocabulary: Vocabulary, typed: str, meant: str):

@@ -49,6 +49,13 @@ def test_one_weak_sign_stays_and_is_remembered():
     assert "one weak sign for sailor (0.80, 0.85 needed)" in ruling.opinion.why
 
 
+def test_a_weak_sign_where_nothing_holds_tells_no_limit_that_it_would_have_passed():
+    loose = dataclasses.replace(HELD, memory=Memory())
+    why = ask(says("sailor", 0.8, sure=False), talk=loose).opinion.why
+    assert "one weak sign for sailor (0.80)" in why
+    assert "needed" not in why
+
+
 def test_a_second_weak_sign_for_the_same_one_switches():
     ruling = ask(says("sailor", 0.5), talk=hinted("sailor"))
     assert (ruling.opinion.tier, ruling.opinion.characters, ruling.hint) == ("words", ("sailor",), None)
