@@ -140,8 +140,8 @@ class Turns:
         except (Transient, Permanent) as error:
             failed = self._failed(row, work, error)
             if failed is None:
-                span.set({"sisters.turn.outcome": "postponed", "sisters.turn.reason": error.reason})
                 self._postpone(held, error.reason, self._wait(row, error), attempt.spent)
+                span.set({"sisters.turn.outcome": "postponed", "sisters.turn.reason": error.reason})
                 return None
             answer = failed
         span.set({"sisters.turn.outcome": answer.outcome, "sisters.turn.reason": answer.reason})
@@ -237,7 +237,8 @@ class Turns:
 
     def _postpone(self, held: HeldTurn, reason: str, wait: timedelta, spent: Spent = NOTHING) -> None:
         with self._store.transaction() as transaction:
-            transaction.run("postpone_turn", **self._fence(held), reason=reason, wait=wait, **cost(spent))
+            if not transaction.run("postpone_turn", **self._fence(held), reason=reason, wait=wait, **cost(spent)):
+                raise TurnLost
         metrics.TURNS.labels("postponed").inc()
         metrics.TURN_RETRIES.labels(reason).inc()
         _log.info("turn_postponed", turn=held.turn_id, reason=reason, wait_s=round(wait.total_seconds(), 1))

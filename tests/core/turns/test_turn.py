@@ -7,6 +7,7 @@ from uuid import uuid4
 from core.errors import Permanent, Transient
 from core.intake import HeldTurn
 from core.retry import ATTEMPTS_AT_MOST, backoff, given_up
+from tests.core.counted import counted
 from tests.fakes import SOMEBODY, Bot, RunsHere, completion
 
 TURNS = "SELECT * FROM turns ORDER BY id"
@@ -83,6 +84,19 @@ def test_a_worker_that_lost_its_turn_writes_nothing_and_sends_nothing(bot: Bot) 
     (turn,) = bot.rows(TURNS)
     assert turn["finished_at"] is None
     assert bot.rows("SELECT * FROM deliveries") == []
+
+
+def test_a_turn_whose_call_failed_after_it_was_lost_is_lost_and_not_postponed(bot: Bot) -> None:
+    def another_takes_it(_: int) -> None:
+        bot.change("UPDATE turns SET worker_id = %(other)s, claims = claims + 1", other=uuid4())
+
+    bot.llm.meanwhile = another_takes_it
+    bot.llm.answers = [Transient("rate")]
+    with counted("sisters_turns", "sisters_turn_retries") as counts:
+        bot.say("hello")
+    assert counts() == {'sisters_turns_total{outcome="lost"}': 1}
+    (turn,) = bot.rows(TURNS)
+    assert (turn["worker_id"] is not None, turn["failures"]) == (True, 0)
 
 
 def test_a_turn_released_while_it_ran_is_lost_even_to_the_same_claim(bot: Bot) -> None:
