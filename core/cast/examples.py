@@ -41,6 +41,7 @@ def read_examples(reader: Reader, languages: Sequence[str] | None) -> tuple[Exam
     for stem in reader.names(FOLDER, _ENDING):
         character, _, language = stem.partition(".")
         name = f"{FOLDER}/{stem}{_ENDING}"
+        file = reader.directory / name
         known = character not in NO_CHARACTERS and reader.exists(f"{character}{CHARACTER_ENDING}")
         if character != NOBODY and not known:
             reader.problem(name, f"belongs to no character: there is no {character}.toml, and it is not {NOBODY}.*")
@@ -53,7 +54,7 @@ def read_examples(reader: Reader, languages: Sequence[str] | None) -> tuple[Exam
                         text=said.removeprefix(MEANT).lstrip(),
                         character="" if character == NOBODY else character,
                         language=language,
-                        file=reader.directory / name,
+                        file=file,
                         line=number,
                         meant=said.startswith(MEANT),
                     )

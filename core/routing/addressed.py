@@ -9,7 +9,7 @@ import regex
 from core.cast.characters import Cast
 from core.routing.decision import Evidence, Opinion
 from core.routing.names import Call, Calls, Names
-from core.routing.patterns import CLAUSE, GAP, LETTER, NAME, PAUSE, STOP, any_of, any_template, compiled
+from core.routing.patterns import CALLED, CLAUSE, GAP, LETTER, NAME, PAUSE, STOP, any_of, any_template, compiled
 from core.routing.phrases import Address, Phrases
 from core.routing.spotting import Spotter
 from core.routing.text import UNSPACED, is_unspaced
@@ -45,9 +45,12 @@ class _Rule:
         """Whether this is a call of the kind that the rule reads, spoken in the rule's way."""
         read = (self.slips or not call.slip) and (self.lists or not call.several)
         read = read and (self.everyone if call.everyone else self.names)
-        if not read or self.pattern.search(call.surroundings) is None:
+        return read and any(self._fits(said, call) for said in call.surroundings)
+
+    def _fits(self, said: str, call: Call) -> bool:
+        if self.pattern.search(said) is None:
             return False
-        return not (call.everyone and self.everyone_unless and self.everyone_unless.search(call.surroundings))
+        return not (call.everyone and self.everyone_unless and self.everyone_unless.search(said))
 
 
 class Addressed:
@@ -57,7 +60,7 @@ class Addressed:
         self._characters = tuple(cast.characters)
         self._names = Names(cast, phrases)
         languages = tuple(phrases.address.values())
-        self._requests = tuple(_requests(languages, self._names.called))
+        self._requests = tuple(_requests(languages))
         self._vocatives = tuple(_vocatives(languages, self._names))
         self._together = Spotter(
             (text.replace("{family}", cast.family) for each in languages for text in each.together),
@@ -120,15 +123,15 @@ class Addressed:
         )
 
 
-def _requests(languages: Sequence[Address], called: str) -> Iterator[_Rule]:
+def _requests(languages: Sequence[Address]) -> Iterator[_Rule]:
     """Asking for somebody: "@NAME", "talk to NAME", "I want NAME"."""
     leads = f"(?:{any_of(text for each in languages for text in each.leads)}{GAP})*"
     tails = any_of(text for each in languages for text in each.tails)
     requests = [text for each in languages for text in each.requests]
-    spaced = any_template((text for text in requests if not is_unspaced(text)), called)
-    unspaced = any_template((text for text in requests if is_unspaced(text)), called)
-    wishes = any_template((text for each in languages for text in each.wishes), called)
-    yield _Rule(pattern=compiled(rf"(?<![\p{{L}}\p{{M}}\p{{N}}_.@])@{called}"))
+    spaced = any_template(text for text in requests if not is_unspaced(text))
+    unspaced = any_template(text for text in requests if is_unspaced(text))
+    wishes = any_template(text for each in languages for text in each.wishes)
+    yield _Rule(pattern=compiled(rf"(?<![\p{{L}}\p{{M}}\p{{N}}_.@])@{CALLED}"))
     yield _Rule(pattern=compiled(f"{CLAUSE}{leads}(?:{spaced})"), everyone=False)
     yield _Rule(pattern=compiled(rf"{CLAUSE}{leads}(?:{wishes})(?:{PAUSE}|{GAP}$|\s+{tails})"), everyone=False)
     yield _Rule(pattern=compiled(unspaced), everyone=False)
@@ -136,24 +139,23 @@ def _requests(languages: Sequence[Address], called: str) -> Iterator[_Rule]:
 
 def _vocatives(languages: Sequence[Address], names: Names) -> Iterator[_Rule]:
     """Speaking to somebody: the name apart at the beginning or the end, or before what only a "you" can follow."""
-    called = names.called
     greeting = f"(?:{any_of(text for each in languages for text in each.greetings)}{GAP})"
     follows = any_of(text for each in languages for text in each.follows)
     closers = any_of(text for each in languages for text in each.closers)
     asks = any_of(text for each in languages for text in each.asks)
-    yield _Rule(pattern=compiled(f"^{GAP}{greeting}*+{called}(?:{PAUSE}|{GAP}$)"))
-    yield _Rule(pattern=compiled(rf"^{GAP}{greeting}++{called}\s*+{follows}"))
+    yield _Rule(pattern=compiled(f"^{GAP}{greeting}*+{CALLED}(?:{PAUSE}|{GAP}$)"))
+    yield _Rule(pattern=compiled(rf"^{GAP}{greeting}++{CALLED}\s*+{follows}"))
     joins = any_of(text for each in languages for text in each.joins)
     alone = rf"(?!\s*{joins}\s*{names.any_name})"
-    yield _Rule(pattern=compiled(f"^{GAP}{greeting}++{called}{alone}"), slips=False, lists=False, everyone=False)
-    yield _Rule(pattern=compiled(rf"^{GAP}{called}\s*+{follows}"), everyone=False)
-    yield _everyone_first(languages, f"^{GAP}{greeting}*+{called}")
+    yield _Rule(pattern=compiled(f"^{GAP}{greeting}++{CALLED}{alone}"), slips=False, lists=False, everyone=False)
+    yield _Rule(pattern=compiled(rf"^{GAP}{CALLED}\s*+{follows}"), everyone=False)
+    yield _everyone_first(languages, f"^{GAP}{greeting}*+{CALLED}")
     # A name after a name is a list of names; a list at the end is one too, unless something is asked.
-    end = rf"(?<!{names.any_name}\s*){STOP}\s*+{called}"
+    end = rf"(?<!{names.any_name}\s*){STOP}\s*+{CALLED}"
     yield _Rule(pattern=compiled(rf"{end}{GAP}$"), lists=False)
     yield _Rule(pattern=compiled(rf"^(?:{GAP}{asks}|.*\?).*{end}{GAP}$|{end}[^\p{{L}}\x00]*[?!]{GAP}$"))
-    yield _Rule(pattern=compiled(rf"{closers}\s*+{called}{GAP}$"))
-    yield _asked(languages, called, asks)
+    yield _Rule(pattern=compiled(rf"{closers}\s*+{CALLED}{GAP}$"))
+    yield _asked(languages, asks)
 
 
 def _everyone_first(languages: Sequence[Address], opening: str) -> _Rule:
@@ -167,12 +169,12 @@ def _everyone_first(languages: Sequence[Address], opening: str) -> _Rule:
     return _Rule(pattern=compiled(rf"{opening}(?:\s*+{follows}|(?:\s*+{ends})?{end})"), names=False)
 
 
-def _asked(languages: Sequence[Address], called: str, asks: str) -> _Rule:
+def _asked(languages: Sequence[Address], asks: str) -> _Rule:
     """A question that ends in a name which no word before it makes its object: "what should I read NAME?"."""
     objects = any_of(text for each in languages for text in each.objects)
     everyone_objects = any_of(text for each in languages for text in each.everyone_objects)
     # Looking ahead first: what stands before is read where a name follows, not at each letter of a message.
-    bare = rf"(?=\s++{NAME})(?<!{objects}|[^\p{{L}}\p{{M}}'])(?<={LETTER}|')\s++{called}"
+    bare = rf"(?=\s++{NAME})(?<!{objects}|[^\p{{L}}\p{{M}}'])(?<={LETTER}|')\s++{CALLED}"
     return _Rule(
         pattern=compiled(rf"^{GAP}(?:{asks}.*{bare}{GAP}$|.*{bare}[^\p{{L}}\x00]*\?{GAP}$)"),
         slips=False,

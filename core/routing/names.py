@@ -33,8 +33,8 @@ class Call:
     """Id and name as the cast spells it, in the order of the message; a word for all of them once for each."""
     several: bool
     """Whether it is a list."""
-    surroundings: str
-    """The message with NAME in place of the name."""
+    surroundings: tuple[str, ...]
+    """The message with NAME in place of the name; where it may have an honorific, with NAME in place of both, too."""
     slip: bool
     """Whether one of them is misspelt."""
     everyone: bool
@@ -82,11 +82,11 @@ class Names:
         self._rhetoric = compiled(any_of(text for each in languages for text in each.rhetoric))
         honorific = _honorifics(phrases.honorifics)
         self.any_name = any_of(names)
-        self.called = rf"{NAME}{honorific}(?!{LETTER}|'{LETTER})"
-        self._refusal = compiled(_refusals(phrases, self.called))
+        self._honorific = compiled(honorific)
+        self._refusal = compiled(_refusals(phrases))
         joins = any_of(text for each in languages for text in each.joins)
         titles = any_of(phrases.titles)
-        self._joint = compiled(rf"{honorific}\s*(?:[,&+/\u3001\u30fb]\s*)?(?:{joins}\s*)?@?(?:{titles}\s*)?")
+        self._joint = compiled(rf"(?:{honorific})?\s*(?:[,&+/\u3001\u30fb]\s*)?(?:{joins}\s*)?@?(?:{titles}\s*)?")
 
     def find(self, folded: str) -> Calls | None:
         """Returns all names of a message, None when there is none."""
@@ -99,14 +99,14 @@ class Names:
             return None
         text = self._rhetoric.sub(", ", folded).strip()
         spans = self._spans(self._masked.sub(lambda match: "x" * len(match[0]), text))
-        refused = [span for span in spans if not span.everyone and self._refusal.search(_around(text, span))]
+        refused = [span for span in spans if not span.everyone and self._is_refused(text, span)]
         for span in refused:
             text = text[: span.start] + _CUT * (span.end - span.start) + text[span.end :]
         wanted = [span for span in spans if span not in refused]
         return Calls(
-            listed=tuple(_call(text, group) for group in self._lists(text, wanted)),
-            single=tuple(_call(text, [span]) for span in wanted),
-            refused=tuple(_call(text, [span]) for span in refused),
+            listed=tuple(self._call(text, group) for group in self._lists(text, wanted)),
+            single=tuple(self._call(text, [span]) for span in wanted),
+            refused=tuple(self._call(text, [span]) for span in refused),
             text=text,
         )
 
@@ -139,41 +139,44 @@ class Names:
         if group:
             yield group
 
+    def _call(self, text: str, spans: Sequence[_Span]) -> Call:
+        whole = _Span(spans[0].start, spans[-1].end, "", ())
+        return Call(
+            terms=tuple((each, span.alias) for span in spans for each in span.characters),
+            several=len(spans) > 1,
+            surroundings=self._around(text, whole),
+            slip=any(span.slip for span in spans),
+            everyone=any(span.everyone for span in spans),
+        )
 
-def _call(text: str, spans: Sequence[_Span]) -> Call:
-    whole = _Span(spans[0].start, spans[-1].end, "", ())
-    return Call(
-        terms=tuple((each, span.alias) for span in spans for each in span.characters),
-        several=len(spans) > 1,
-        surroundings=_around(text, whole),
-        slip=any(span.slip for span in spans),
-        everyone=any(span.everyone for span in spans),
-    )
+    def _is_refused(self, text: str, span: _Span) -> bool:
+        return any(self._refusal.search(read) for read in self._around(text, span))
 
-
-def _around(text: str, span: _Span) -> str:
-    before = text[: span.start] if span.start <= _BEFORE else _CUT + text[span.start - _BEFORE : span.start]
-    after = text[span.end :] if len(text) - span.end <= _AFTER else text[span.end : span.end + _AFTER] + _CUT
-    return f"{before}{NAME}{after}"
+    def _around(self, text: str, span: _Span) -> tuple[str, ...]:
+        before = text[: span.start] if span.start <= _BEFORE else _CUT + text[span.start - _BEFORE : span.start]
+        after = text[span.end :] if len(text) - span.end <= _AFTER else text[span.end : span.end + _AFTER] + _CUT
+        honorific = self._honorific.match(after)
+        bare = f"{before}{NAME}{after}"
+        return (f"{before}{NAME}{after[honorific.end() :]}", bare) if honorific else (bare,)
 
 
 def _honorifics(honorifics: Iterable[str]) -> str:
     """What may hang on a name, with a space or a hyphen before it where words have spaces."""
     spaced = any_of(text.strip(" -") for text in honorifics if not is_unspaced(text))
     unspaced = any_of(text for text in honorifics if is_unspaced(text))
-    return rf"(?:[\s-]{spaced}|{unspaced})?"
+    return rf"[\s-]{spaced}|{unspaced}"
 
 
-def _refusals(phrases: Phrases, called: str) -> str:
+def _refusals(phrases: Phrases) -> str:
     """What says that somebody is not wanted: a phrase of its own, or a "not" before a request in its language."""
-    own = any_template((text for each in phrases.address.values() for text in each.refusals), called)
-    return "|".join((own, *(_denied(each, called) for each in phrases.address.values() if each.nots)))
+    own = any_template(text for each in phrases.address.values() for text in each.refusals)
+    return "|".join((own, *(_denied(each) for each in phrases.address.values() if each.nots)))
 
 
-def _denied(language: Address, called: str) -> str:
+def _denied(language: Address) -> str:
     asks = (*language.requests, *language.wishes)
-    spaced = any_template((text for text in asks if not is_unspaced(text)), called)
-    unspaced = any_template((text for text in asks if is_unspaced(text)), called)
+    spaced = any_template(text for text in asks if not is_unspaced(text))
+    unspaced = any_template(text for text in asks if is_unspaced(text))
     leads = any_of((*language.leads, *language.nots))
     nots = any_of(text for text in language.nots if not is_unspaced(text))
     nots_unspaced = any_of(text for text in language.nots if is_unspaced(text))

@@ -11,6 +11,8 @@ from core.routing.text import UNSPACED, fold, is_unspaced
 NAME: Final = "\x00"
 """Stands for a name in patterns and in what they search; `fold` keeps no such character in a message."""
 LETTER: Final = rf"[[\p{{L}}\p{{M}}\p{{N}}_]--[{UNSPACED}]]"
+CALLED: Final = rf"{NAME}(?!{LETTER}|'{LETTER})"
+"""A name as somebody is called by it: with nothing hanging on it, such as the "'s" of a mention."""
 GAP: Final = r"[^\p{L}\p{M}\p{N}@\x00]*+"
 STOP: Final = r"[,:;!?.~\u2026\u3001\u3002\n\p{So}]"
 PAUSE: Final = rf"\s*+(?:{STOP}|[)\]\"]|[-\u2013\u2014](?=\s))"
@@ -28,8 +30,8 @@ def any_of(texts: Iterable[str], *, bound: bool = True) -> str:
     return _alternatives({fold(text) for text in texts}, bound=bound)
 
 
-def any_template(texts: Iterable[str], called: str) -> str:
-    """An alternation of phrases with {name} in them; `called` is the pattern of the name.
+def any_template(texts: Iterable[str]) -> str:
+    """An alternation of phrases with {name} in them, where somebody is called.
 
     The pattern of the name stands in it once for all phrases that begin with it, once for all that end with it, and
     once for each text before it that has something after it: once for each phrase would take seconds to build.
@@ -41,10 +43,10 @@ def any_template(texts: Iterable[str], called: str) -> str:
     ending = [before for before, some in afters.items() if "" in some]
     beginning = afters.pop("", set()) - {""}
     each = [
-        *([_alternatives(ending, bound="before") + called] if ending else []),
-        *([called + _alternatives(beginning, bound="after")] if beginning else []),
+        *([_alternatives(ending, bound="before") + CALLED] if ending else []),
+        *([CALLED + _alternatives(beginning, bound="after")] if beginning else []),
         *(
-            _alternatives([before], bound="before") + called + _alternatives(some - {""}, bound="after")
+            _alternatives([before], bound="before") + CALLED + _alternatives(some - {""}, bound="after")
             for before, some in sorted(afters.items())
             if some != {""}
         ),

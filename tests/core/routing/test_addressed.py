@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from core.cast.characters import load_cast
+from core.config import DEFAULT_PROMPTS
 from core.routing.addressed import Addressed
+from core.routing.phrases import Address, Phrases
 from core.routing.text import fold
 
 
@@ -46,6 +49,15 @@ def test_who_is_spoken_to_answers_and_who_is_spoken_of_does_not(addressed: Addre
         assert heard.unwanted == tuple(answer.split()[1:])
     else:
         assert characters == (CAST if answer == "all" else tuple(answer.split()))
+
+
+@pytest.mark.parametrize("said", ["yuri di mana bukuku", "yuri di, mana bukuku"])
+def test_what_may_be_an_honorific_may_be_the_next_word(said: str):
+    """Indonesian "di mana" asks where; a Hindi "di" honours."""
+    phrases = Phrases(honorifics=[" di"], address={"id": Address(follows=["di mana"])})
+    heard = Addressed(load_cast(DEFAULT_PROMPTS), phrases).hear(said)
+    assert heard.opinion is not None
+    assert heard.opinion.characters == ("yuri",)
 
 
 @pytest.mark.parametrize("answer", ["all", "none"])
