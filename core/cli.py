@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -22,8 +22,6 @@ from core.commands.usage import Commands, Number, Span
 from core.config import DatabaseSettings, Environment
 from core.errors import Transient, Unreachable
 
-DESK_THREADS: Final = 16
-"""Celery's own threads in a worker: they store, take reports and sweep; turns have threads of their own."""
 _MORE: Final = (
     "Everything is set by environment variables: README.md lists them, 'sisters doctor' says what is missing. "
     "Exit codes: 0 good, 1 the check says no, 2 wrong configuration or usage."
@@ -84,13 +82,10 @@ def webhook() -> None:
 def worker(concurrency: int) -> None:
     """Answer messages (Celery, a thread pool)."""
     signal.signal(signal.SIGTERM, _nothing_begun)
-    from core.wiring.worker import check_worker
+    from core.wiring.worker import read_worker
 
-    log.setup("worker")  # the check may learn the cast, and says so
-    check_worker(os.environ)
-    os.environ["SISTERS_CONCURRENCY"] = str(concurrency)
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"]
-    _run_celery("worker.app", "worker", "--pool", "threads", "--concurrency", str(DESK_THREADS), *quiet)
+    read = read_worker(os.environ)
+    sys.exit(_celery("worker.app").run(read, concurrency=concurrency))
 
 
 @main.command()
@@ -100,10 +95,8 @@ def beat() -> None:
     signal.signal(signal.SIGTERM, _nothing_begun)
     from core.wiring.broker import broker_of
 
-    log.setup("beat")
     broker_of(os.environ)
-    # The plain scheduler keeps nothing on disk: every entry is a short interval.
-    _run_celery("worker.timer", "beat", "--scheduler", "celery.beat:Scheduler")
+    _celery("worker.timer").run()
 
 
 @main.command()
@@ -181,12 +174,9 @@ def _become_gunicorn(*arguments: str) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])  # noqa: S606 - ours
 
 
-def _run_celery(app: str, *command: str) -> NoReturn:
-    """Runs Celery to its end. In this process: a worker has loaded the better part of what it needs for its check."""
-    from celery.bin.celery import celery
-
-    importlib.import_module(app)  # ours: Celery looks in the working directory first, where another one may lie
-    sys.exit(celery.main(["--quiet", "--app", app, *command], prog_name="celery", auto_envvar_prefix="CELERY"))
+def _celery(name: str) -> Any:
+    """The module that runs Celery, in this process. By its name: what is at work stands on core, not core on it."""
+    return importlib.import_module(name)
 
 
 if __name__ == "__main__":

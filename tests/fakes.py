@@ -53,7 +53,7 @@ def shipped_cast() -> Cast:
 
 @cache
 def shipped_router() -> Router:
-    return routing_of(PromptSettings(), EmbeddingSettings(), shipped_cast(), {}).router
+    return routing_of(PromptSettings(), EmbeddingSettings(), shipped_cast(), cache=None).router
 
 
 def completion(text: str = "Sure.", **changes: Any) -> Completion:

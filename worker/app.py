@@ -1,14 +1,17 @@
 """The worker's Celery application: its tasks, and when the worker's parts are made and unmade."""
 
-import logging
 import os
-from typing import Any
+from typing import Any, Final
 
 from celery import signals
 
 from core import log
+from core.wiring.worker import WorkerEnvironment
 from worker import running
 from worker.broker import application
+
+DESK_THREADS: Final = 16
+"""Celery's own threads: they store, take reports and sweep; turns have threads of their own."""
 
 log.setup("worker")
 app = application(os.environ)
@@ -21,13 +24,24 @@ app.conf.update(
 )
 
 
-@signals.worker_init.connect
-def _start(**_: Any) -> None:
-    try:
-        running.start()
-    except BaseException:  # Celery would swallow it and go on as a worker without parts
-        logging.getLogger(__name__).exception("worker_not_started")
-        os._exit(1)
+def run(read: WorkerEnvironment, *, concurrency: int) -> int:
+    """Works until a signal ends it; returns the exit code. `concurrency` is how many turns run at once.
+
+    Celery's own command line does the same and loads a terminal's toolkit for it, which takes half a second.
+    Raises: ConfigurationError.
+    """
+    running.start(read, concurrency=concurrency)
+    worker = app.Worker(
+        pool_cls="threads",
+        concurrency=DESK_THREADS,
+        loglevel="INFO",
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
 
 
 @signals.worker_shutting_down.connect

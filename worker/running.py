@@ -15,7 +15,7 @@ from core import __version__, tracing
 from core.config import WorkerSettings
 from core.errors import Transient
 from core.metrics import IN_FLIGHT, PLACES
-from core.wiring.worker import WorkerParts, worker_parts
+from core.wiring.worker import WorkerEnvironment, WorkerParts, worker_parts
 from worker import metrics
 from worker.keeper import Keeper
 from worker.pool import TurnPool
@@ -49,10 +49,10 @@ def get() -> Running:
     return _running
 
 
-def start() -> None:
+def start(read: WorkerEnvironment, *, concurrency: int) -> None:
     """Makes the parts and starts the keeper; services that are away are waited for, not for here."""
     global _running  # noqa: PLW0603 - one worker a process, as Celery's signals have it
-    parts = worker_parts(os.environ)
+    parts = worker_parts(read, concurrency=concurrency)
     tracing.start("sisters-worker", instance=str(parts.worker_id))
     pool = TurnPool(parts.turns.run, size=parts.concurrency)
     keeper = Keeper(

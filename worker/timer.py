@@ -30,3 +30,8 @@ app.conf.beat_schedule = {
     "catch-up": _every(CATCH_UP_EVERY, CATCH_UP),
     "drop-old": _every(DROP_OLD_EVERY, DROP_OLD),
 }
+
+
+def run() -> None:
+    """Sends them until a signal ends it. The plain scheduler keeps nothing on disk: every entry is a short interval."""
+    app.Beat(scheduler="celery.beat:Scheduler", quiet=True).run()

@@ -1,9 +1,9 @@
 """Makes the router out of the cast's files; apart from the other wiring because `sisters route` has to start fast."""
 
-import os
 from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -37,9 +37,11 @@ class Routing:
 
 
 def routing_of(
-    prompts: PromptSettings, asked: EmbeddingSettings, cast: Cast | None = None, environ: Mapping[str, str] = os.environ
+    prompts: PromptSettings, asked: EmbeddingSettings, cast: Cast | None = None, *, cache: Path | None
 ) -> Routing:
     """Returns the router compiled for the cast in that directory; a cast that has changed is learnt first.
+
+    What was learnt is kept in `cache`, where it is not None.
 
     Raises: ConfigurationError naming file and key.
     """
@@ -48,7 +50,7 @@ def routing_of(
     vocabulary = Vocabulary(cast, phrases)
     if not cast.examples:
         return Routing(router=Router(cast, phrases, vocabulary=vocabulary))
-    model = model_of(cast, phrases, vocabulary, prompts=prompts.directory, cache=cache_directory(environ))
+    model = model_of(cast, phrases, vocabulary, prompts=prompts.directory, cache=cache)
     likeness = Likeness(cast, phrases, model, vocabulary)
     tiers: list[Tier] = [likeness]
     if not asked.base_url:
@@ -71,7 +73,7 @@ def ready_router(environ: Mapping[str, str]) -> Generator[Router]:
     environment = Environment(environ)
     prompts, asked = environment.read(PromptSettings), environment.read(EmbeddingSettings)
     environment.check()
-    routing = routing_of(prompts, asked, environ=environ)
+    routing = routing_of(prompts, asked, cache=cache_directory(environ))
     if routing.embeddings is None or routing.embedder is None:
         yield routing.router
         return

@@ -5,12 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Final, Protocol
 from uuid import UUID, uuid4
 
 import structlog
 
 from core.adapters.failover import Failover
+from core.adapters.model_files import cache_directory
 from core.adapters.moderation import NoModerator, OpenAiModerator
 from core.adapters.openai import OpenAiLlm
 from core.adapters.redis_inbox import RedisInboxes, inboxes, knock
@@ -100,7 +102,9 @@ class WorkerParts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _WorkerEnvironment:
+class WorkerEnvironment:
+    """What the environment and the cast's files say to a worker, checked."""
+
     database: DatabaseSettings
     redis: RedisSettings
     twilio: TwilioSettings
@@ -113,21 +117,16 @@ class _WorkerEnvironment:
     prompts: PromptSettings
     embeddings: EmbeddingSettings
     cast: Cast
+    cache: Path | None
+    """Where a cast that was learnt is kept."""
 
 
-def check_worker(environ: Mapping[str, str]) -> None:
-    """Raises: ConfigurationError with everything that would keep a worker from starting."""
-    _read_worker(environ)
-
-
-def worker_parts(environ: Mapping[str, str]) -> WorkerParts:
-    """Returns the parts of a worker, of which SISTERS_CONCURRENCY turns run at once. Connects in the background.
+def worker_parts(read: WorkerEnvironment, *, concurrency: int) -> WorkerParts:
+    """Returns the parts of a worker of which so many turns run at once. Connects in the background.
 
     Raises: ConfigurationError.
     """
-    read = _read_worker(environ)
-    routing = routing_of(read.prompts, read.embeddings, read.cast, environ)
-    concurrency = int(environ.get("SISTERS_CONCURRENCY", "100"))
+    routing = routing_of(read.prompts, read.embeddings, read.cast, cache=read.cache)
     worker_id = uuid4()
     store = Store(read.database, connections=DATABASE_CONNECTIONS)
     box = inboxes(read.redis.url)
@@ -204,10 +203,10 @@ def catch_up(environ: Mapping[str, str]) -> Generator[CatchUp]:
         yield _catch_up(store, box, intake, _line(twilio, channel), worker_id, turn)
 
 
-def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
-    """Everything that can be wrong is told at once, the cast's mistakes with the environment's.
+def read_worker(environ: Mapping[str, str]) -> WorkerEnvironment:
+    """Returns what a worker is made of. The router is made later, with the parts: that takes a second or two.
 
-    The router is made later, with the parts: compiling it takes a second or two, and a check is to be quick.
+    Raises: ConfigurationError with everything that is wrong at once, the cast's mistakes with the environment's.
     """
     environment = Environment(environ)
     database, redis, twilio = (
@@ -228,7 +227,7 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
     if problem := too_short_a_deadline(llm, turn):
         environment.problems.append(problem)
     environment.check()
-    return _WorkerEnvironment(
+    return WorkerEnvironment(
         database=database,
         redis=redis,
         twilio=twilio,
@@ -241,6 +240,7 @@ def _read_worker(environ: Mapping[str, str]) -> _WorkerEnvironment:
         prompts=prompts,
         embeddings=embeddings,
         cast=cast,
+        cache=cache_directory(environ),
     )
 
 

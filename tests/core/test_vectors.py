@@ -89,7 +89,7 @@ def test_vectors_that_nobody_asked_for_in_a_month_go(embedder: Embedder, store: 
 def test_embeddings_are_asked_where_likeness_is_unsure(simulated: Simulated, prompts: PromptSettings):
     simulated.faults()
     write(prompts.directory, "routing.toml", UNSURE.replace("0.97", "0.5"))
-    routing = routing_of(prompts, asked_at(simulated), environ={})
+    routing = routing_of(prompts, asked_at(simulated), cache=None)
     assert routing.embeddings is not None
     assert routing.embedder is not None
     untaught = routing.router.route(MESSAGE, current=None)

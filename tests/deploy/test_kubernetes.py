@@ -142,7 +142,7 @@ def test_a_pod_is_given_what_its_process_asks_for(name: str):
     """As the processes themselves say it: no variable is missing."""
     from core.wiring.broker import broker_of
     from core.wiring.webhook import webhook_parts
-    from core.wiring.worker import check_worker
+    from core.wiring.worker import read_worker
 
     values = {
         "REDIS_URL": "redis://h/0", "DATABASE_URL": "postgresql://u:p@h/d", "TWILIO_AUTH_TOKEN": "t",
@@ -158,7 +158,7 @@ def test_a_pod_is_given_what_its_process_asks_for(name: str):
         case "webhook":
             webhook_parts(environ)
         case "worker":
-            check_worker(environ)
+            read_worker(environ)
         case "beat":
             broker_of(environ)
         case "migrate":

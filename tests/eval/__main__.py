@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from core import log
+from core.adapters.model_files import cache_directory
 from core.cast.characters import Cast, load_cast
 from core.config import EmbeddingSettings, Environment, PromptSettings
 from core.wiring.router import ready_router, routing_of
@@ -32,9 +33,10 @@ def main(arguments: Sequence[str]) -> int:
     prompts = environment.read(PromptSettings)
     environment.check()
     cast = load_cast(prompts.directory)
-    default = cast.default.id
+    default, cache = cast.default.id, cache_directory(os.environ)
     words, local = (
-        routing_of(prompts, EmbeddingSettings(), each).router for each in (replace(cast, examples=()), cast)
+        routing_of(prompts, EmbeddingSettings(), each, cache=cache).router
+        for each in (replace(cast, examples=()), cast)
     )
     reports = {
         "article": score_article(default, messages, dialogues),

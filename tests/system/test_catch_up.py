@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from core.wiring.worker import WorkerParts, worker_parts
+from core.wiring.worker import WorkerParts, read_worker, worker_parts
 from deploy.local.child import free_port
 from deploy.local.stack import Stack, local_environment
 from tests.system.conftest import FROM_OUTSIDE
@@ -43,7 +43,7 @@ def stack(database_url: str, redis_url: str, logs: Path) -> Iterator[Stack]:
 @pytest.fixture
 def parts(stack: Stack) -> Iterator[WorkerParts]:
     """A worker's real parts."""
-    parts = worker_parts(stack.environ)
+    parts = worker_parts(read_worker(stack.environ), concurrency=100)
     parts.catch_up._grace = timedelta(0)  # pyright: ignore[reportPrivateUsage]
     parts.upkeep.beat()
     yield parts

@@ -183,7 +183,7 @@ def test_a_cast_without_examples_is_routed_by_its_words_alone(world: World):
     for path in (world.prompts / "examples").iterdir():
         path.unlink()
     router = routing_of(
-        PromptSettings.model_validate({"PROMPTS_DIR": world.prompts}), EmbeddingSettings(), environ={}
+        PromptSettings.model_validate({"PROMPTS_DIR": world.prompts}), EmbeddingSettings(), cache=None
     ).router
     decision = router.route("is the oven on", current=None)
     assert (decision.character, decision.tier) == ("cook", "words")

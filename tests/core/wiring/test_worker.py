@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from core.adapters.redis_inbox import door
-from core.wiring.worker import WorkerParts, worker_parts
+from core.wiring.worker import WorkerParts, read_worker, worker_parts
 from deploy.simulator.settings import SIMULATED_ACCOUNT_SID, SIMULATED_AUTH_TOKEN, SIMULATED_NUMBER
 from tests.core.adapters.scripted import closed_port
 from tests.core.simulated import Simulated
@@ -20,7 +20,7 @@ def parts(simulated: Simulated, database_url: str, redis_url: str) -> Iterator[W
         {"name": "gone", "base_url": f"{closed_port()}/v1", "model": "gpt-6-luna"},
         {"name": "there", "base_url": f"{simulated.url}/v1", "model": "gpt-4o-mini", "usd_in": 1, "usd_out": 2},
     ]
-    parts = worker_parts({
+    environ = {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "PUBLIC_URL": closed_port(),
@@ -31,8 +31,8 @@ def parts(simulated: Simulated, database_url: str, redis_url: str) -> Iterator[W
         "OPENAI_BASE_URL": f"{simulated.url}/v1",
         "LLM_PROVIDERS": json.dumps(providers),
         "LLM_TIMEOUT_S": "3",
-        "SISTERS_CONCURRENCY": "2",
-    })  # fmt: skip
+    }
+    parts = worker_parts(read_worker(environ), concurrency=2)
     yield parts
     parts.close()
 
