@@ -31,7 +31,7 @@ check: $(INSTALLED) ## lint, formatting, types, imports
 	@.venv/bin/basedpyright
 	@.venv/bin/lint-imports
 
-bench: $(INSTALLED) ## how fast, each figure beside its limit (10 to 13 minutes on a quiet machine); ARGS="--full acknowledge"
+bench: $(INSTALLED) ## how fast, each figure beside its limit (10 minutes); ARGS="--full acknowledge"
 	@$(RUN) tests.bench $(ARGS)
 
 chaos: $(INSTALLED) ## kill everything while people write, check the promise; ARGS="--seed 7 --long"

@@ -28,6 +28,17 @@ def pinned(*cores: int) -> Generator[None]:
         os.sched_setaffinity(0, before)
 
 
+@contextmanager
+def unpinned(pid: int) -> Generator[None]:
+    """What that process starts within may run on all cores, with all its children."""
+    before = os.sched_getaffinity(pid)
+    os.sched_setaffinity(pid, _available)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(pid, before)
+
+
 def give_way(pid: int, nice: int) -> None:
     """Lets the others go before that session's processes, as the weights of our units and containers do.
 

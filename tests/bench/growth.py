@@ -21,13 +21,15 @@ from psycopg import sql
 from core.config import DatabaseSettings, RetentionSettings
 from core.keeping.retention import Retention
 from core.store import Store, load_queries, migrate
-from tests.bench.cores import usage
+from tests.bench.cores import unpinned, usage
 from tests.bench.figures import Figure, Goal
 from tests.bench.ground import Ground, NotMeasured, ground
 from tests.fakes import Bot
-from tests.filling import fill
+from tests.filling import fill, indexes_later
 
 TURNS_EACH: Final = 20
+FILLING: Final = 2
+"""Sessions at once that fill a database."""
 LONG_TURNS: Final = 10_000
 """20,000 messages of one person."""
 SIZES: Final = (1_000, 100_000, 1_000_000)
@@ -49,7 +51,7 @@ class _Cost:
 def measure(*, smoke: bool = False, full: bool = False) -> Sequence[Figure]:
     """Returns the rows; `full`: with five million messages too; `smoke`: few, whose values say nothing."""
     sizes = (200, 2_000) if smoke else (*SIZES, FULL_SIZE) if full else SIZES
-    rounds, turns = (1, 5) if smoke else (5, 60)
+    rounds, turns = (1, 5) if smoke else (5, 50)
     with tempfile.TemporaryDirectory() as directory, ground(Path(directory)) as place:
         long_turns = 200 if smoke else LONG_TURNS
         grown = [_Grown(place, size, long_turns=long_turns if size == sizes[-1] else 0) for size in sizes]
@@ -128,7 +130,8 @@ class _Grown:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         self._url: Final = place.postgres.database_url(name)
         migrate(DatabaseSettings.model_validate({"DATABASE_URL": self._url}))
-        fill(self._url, people=max(1, size // (2 * TURNS_EACH)), turns=TURNS_EACH)
+        with unpinned(place.postgres.pid), indexes_later(self._url):  # nothing is measured yet
+            fill(self._url, people=max(1, size // (2 * TURNS_EACH)), turns=TURNS_EACH, sessions=FILLING)
         if long_turns:
             fill(self._url, people=1, turns=long_turns)
         with psycopg.connect(self._url) as connection:

@@ -28,8 +28,8 @@ from tests.bench.talk import inbound_text, person
 
 MESSAGES: Final = 200
 WARM_UP: Final = 30
-HALF_LOAD_PER_S: Final = 60.0
-"""About half of what one worker core carries."""
+HALF_LOAD_PER_S: Final = 30.0
+"""About half of what one worker core carries (`work`)."""
 PEOPLE: Final = 400
 _PHASES: Final = Path(__file__).with_name("phases.sql")
 _TOLD: Final = {

@@ -81,7 +81,7 @@ def _ask(llm: OpenAI, said: Sequence[tuple[str, str]]) -> str:
 
 def measure(*, smoke: bool = False) -> Sequence[Figure]:
     """Returns the rows; `smoke`: one short round, whose values say nothing."""
-    rounds, llm_ms, messages = (1, 200, 20) if smoke else (3, 2000, 48)
+    rounds, llm_ms, messages = (1, 200, 20) if smoke else (2, 2000, 48)
     lost_of, slow_ms = (4, 300) if smoke else (16, SLOW_LLM_MS)
     with tempfile.TemporaryDirectory() as directory, ground(Path(directory), MODERATION="off") as place:
         with psycopg.connect(place.postgres.url) as connection:

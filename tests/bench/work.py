@@ -1,14 +1,17 @@
 """Work: messages/s of one worker on one core, and its CPU time per message, held against the bare loop."""
 
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Final
 
 from core.cast.characters import load_cast
 from core.config import DEFAULT_PROMPTS
+from deploy.local.child import Child
 from tests.bench.bare import THREADS
 from tests.bench.figures import Figure, Goal, table
 from tests.bench.ground import Ground, Sample, Talkers, ground
@@ -17,7 +20,10 @@ LLM_MS: Final = 2000
 ROUNDS: Final = 3
 WARM_UP: Final = THREADS * 3 // 2
 """Messages: each person's first ones meet caches that are empty and connections that are not made yet."""
-WINDOW_S: Final = 6.0
+_UNANSWERED: Final = "SELECT FROM turns WHERE finished_at IS NULL"
+THAW: Final = THREADS
+"""The same where nobody is new: each person once."""
+WINDOW_S: Final = 5.0
 
 
 def measure(*, smoke: bool = False) -> Sequence[Figure]:
@@ -27,13 +33,20 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
         place.remember(THREADS, load_cast(DEFAULT_PROMPTS).default.id)
         place.standin.delay(chat=LLM_MS)
         mine, loop = list[Sample](), list[Sample]()
-        for _ in range(rounds):
-            mine.append(ours(place, warm_up, window_s))
-            loop.append(bare(place, warm_up, window_s))
-        if smoke:
-            return [*_beside_the_bare_loop(mine, loop), _connections(mine)]
-        moderated = ours(place, warm_up, window_s, MODERATION="openai")
-        reported = ours(place, warm_up, window_s, reports=True)
+        with place.worker(THREADS) as worker, _stopped(worker), place.bare() as bare, _stopped(bare):
+            for number in range(rounds):
+                before = THAW if number else warm_up
+                with _going_on(worker):
+                    mine.append(_ours(place, worker, before, window_s))
+                with _going_on(bare):
+                    place.wait_for_sends(bare, before)
+                    loop.append(place.sample(bare, window_s))
+            if smoke:
+                return [*_beside_the_bare_loop(mine, loop), _connections(mine)]
+            with _going_on(worker):
+                reported = _ours(place, worker, THAW, window_s, reports=True)
+        with place.worker(THREADS, MODERATION="openai") as worker:
+            moderated = _ours(place, worker, THAW, window_s)
     return [
         *_beside_the_bare_loop(mine, loop),
         _connections(mine),
@@ -86,18 +99,32 @@ def _more(what: str, sample: Sample, mine: Sequence[Sample]) -> Figure:
     )
 
 
-def ours(place: Ground, warm_up: int, window_s: float, *, reports: bool = False, **more: str) -> Sample:
-    """One worker, three hundred people who each write again when they are answered."""
-    with place.worker(THREADS, **more) as worker, Talkers(place, THREADS, reports=reports):
+def _ours(place: Ground, worker: Child, warm_up: int, window_s: float, *, reports: bool = False) -> Sample:
+    """One worker, three hundred people who each write again when they are answered; it ends when all are."""
+    with Talkers(place, THREADS, reports=reports):
         place.wait_for_sends(worker, warm_up)
-        return place.sample(worker, window_s)
+        sample = place.sample(worker, window_s)
+    worker.wait_until(lambda: not place.rows(_UNANSWERED), within=place.patience, name="the measured process")
+    return sample
 
 
-def bare(place: Ground, warm_up: int, window_s: float) -> Sample:
-    """The bare loop with as many."""
-    with place.bare() as loop:
-        place.wait_for_sends(loop, warm_up)
-        return place.sample(loop, window_s)
+@contextmanager
+def _stopped(process: Child) -> Generator[None]:
+    """It does nothing but in `_going_on`: who is measured has the core to itself, and nobody starts anew each round."""
+    process.ask_to_end(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.ask_to_end(signal.SIGCONT)
+
+
+@contextmanager
+def _going_on(process: Child) -> Generator[None]:
+    process.ask_to_end(signal.SIGCONT)
+    try:
+        yield
+    finally:
+        process.ask_to_end(signal.SIGSTOP)
 
 
 if __name__ == "__main__":
