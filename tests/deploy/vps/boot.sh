@@ -23,5 +23,7 @@ mount --bind "$machine/units" /usr/lib/systemd/system
 mount -t tmpfs tmpfs /usr/lib/systemd/system-generators
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
+# As a kernel's first process finds or makes it: what systemd mounts apart, such as credentials, has to come back here.
+mount --make-rshared /
 exec env -i container=test PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     /usr/lib/systemd/systemd --system --log-target=journal --unit=multi-user.target

@@ -176,7 +176,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 def test_the_first_deploy_sets_the_machine_up_and_serves(deployment: Deployment):
     machine, release = deployment.machine, deployment.serving()
     deployment.all_is_well_on(release, "+15550400001")
-    owners = machine.run("ps -o user= -p $(pgrep -d, -f 'sisters|gunicorn|celery' -u sisters) | sort -u")
+    owners = machine.run("ps -o user= -p $(pgrep -d, -f 'sisters|gunicorn' -u sisters) | sort -u")
     assert owners.split() == ["sisters"]
     assert machine.run("pgrep -c -u root -f 'releases/.*/bin/python'", check=False).strip() == "0"
     assert machine.run("stat -c '%a %U' /opt/sisters/current/env").strip() == "600 root"
@@ -316,3 +316,20 @@ def test_a_process_that_is_killed_is_back_within_seconds(deployment: Deployment)
             )
         )
     assert deployment.answers("+15550400005")
+
+
+def test_a_secret_in_a_file_is_a_credential_of_each_process_and_in_no_environment(deployment: Deployment):
+    machine, token = deployment.machine, SIMULATED_TWILIO["TWILIO_AUTH_TOKEN"]
+    secrets = "/etc/sisters/secrets"
+    machine.run(f"umask 077 && mkdir -p {secrets} && printf %s {token} >{secrets}/TWILIO_AUTH_TOKEN")
+    rest = {name: value for name, value in deployment.environ.items() if name != "TWILIO_AUTH_TOKEN"}
+    (deployment.checkout / ".env").write_text("".join(f"{name}={value}\n" for name, value in rest.items()))
+    deployment.deploy()
+    (deployment.checkout / ".env").unlink()
+    deployment.all_is_well_on(deployment.serving(), "+15550400006")
+    for unit in ("sisters-webhook", "sisters-worker@1", "sisters-beat"):
+        pid = machine.run(f"systemctl show -P MainPID {unit}").strip()
+        environ = machine.run(f"tr '\\0' '\\n' </proc/{pid}/environ")
+        assert "TWILIO_AUTH_TOKEN_FILE=/run/credentials/" in environ, unit
+        assert token not in environ, unit
+    assert machine.run(f"runuser -u sisters -- cat {secrets}/TWILIO_AUTH_TOKEN", check=False).endswith("denied\n")
