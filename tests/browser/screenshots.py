@@ -15,13 +15,15 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 LARGEST_BYTES: Final = 300_000
 WIDE: Final = (1280, 800)
 SMALL: Final = (390, 844)
+LONG_ENOUGH_MS: Final = "1300"
+"""Of an answer, so that typing is shown, by which WhatsApp marks a message as read."""
 
 
 def main() -> int:
     """Returns the exit code: 1 when a picture is too large for a README."""
     with (
         tempfile.TemporaryDirectory() as logs,
-        running_system(Path(logs), {"SIMULATOR_LLM_LATENCY_MS": "600"}) as system,
+        running_system(Path(logs), {"SIMULATOR_LLM_LATENCY_MS": LONG_ENOUGH_MS}) as system,
         sync_playwright() as playwright,
     ):
         system.stack.start_inspect()
@@ -70,7 +72,7 @@ def _converse(seat: Seat) -> None:
     seat.replies("Ana").last.press("r")
     seat.page.keyboard.type("Something *slow*, for a rainy evening ☔")
     seat.page.keyboard.press("Enter")
-    seat.write("Noor", "وماذا عن كتاب جيد؟")
+    seat.write("Noor", "جميل، شكراً جزيلاً 🙏")
     seat.answered("Ana", 2)
     seat.answered("Noor", 2)
     seat.write("Bo", "🎉")
