@@ -26,6 +26,9 @@ class Seen:
     resource: dict[str, Any]
     failed: bool
     events: int
+    began_s: float
+    """Since the epoch."""
+    ended_s: float
 
 
 @dataclass
@@ -62,6 +65,8 @@ def _seen(span: Span, resource: dict[str, Any]) -> Seen:
         resource=resource,
         failed=span.status.code == Status.STATUS_CODE_ERROR,
         events=len(span.events),
+        began_s=span.start_time_unix_nano / 1e9,
+        ended_s=span.end_time_unix_nano / 1e9,
     )
 
 

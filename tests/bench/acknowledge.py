@@ -28,7 +28,7 @@ APPS: Final[Mapping[str, str]] = {
 }
 RATE: Final = 200.0
 SLOW_LLM_MS: Final = 30_000
-SLOW_ROUNDS: Final = 9
+SLOW_ROUNDS: Final = 8
 """Many short ones: one hiccup of the machine decides the p99 of the round that it falls into."""
 _CALM_S: Final = 0.25
 """Looked at for as long; a worker that uses a tenth of it has come to rest from the load before."""

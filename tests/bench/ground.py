@@ -139,9 +139,9 @@ class Ground:
             lambda: self.standin.counts().get("send", 0) >= end, within=_READY_WITHIN, name="the measured process"
         )
 
-    def webhook(self) -> AbstractContextManager[Child]:
+    def webhook(self, **more: str) -> AbstractContextManager[Child]:
         """gunicorn, beside the stand-in; it need not be up yet."""
-        return self.running("webhook", [_SISTERS, "webhook"], {}, core=OTHERS)
+        return self.running("webhook", [_SISTERS, "webhook"], more, core=OTHERS)
 
     @property
     def patience(self) -> timedelta:

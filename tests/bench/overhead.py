@@ -24,7 +24,9 @@ from deploy.local.child import free_port
 from deploy.local.loopback import reachable
 from tests.bench.figures import Figure, Goal, table
 from tests.bench.ground import Ground, NotMeasured, Steady, ground
+from tests.bench.phases import phases_ms
 from tests.bench.talk import inbound_text, person
+from tests.collector import collecting
 
 MESSAGES: Final = 200
 WARM_UP: Final = 30
@@ -56,7 +58,26 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
                 with busy:
                     run, delays = _delays_ms(place, port, messages)
                 figures += _figures(load, delays, _phases(place, run))
+        figures += _traced(place, port, warm_up, messages // 3)
     return figures
+
+
+def _traced(place: Ground, port: int, warm_up: int, messages: int) -> list[Figure]:
+    """The finer phases of a lone message, of processes that keep its spans in memory until they stop."""
+    with collecting() as collector:
+        traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "600000"}
+        with place.webhook(**traced) as webhook, place.worker(100, **traced, MODERATION="openai"):
+            webhook.wait_until(lambda: reachable(f"http://127.0.0.1:{port}/readyz"), within=place.patience, name="web")
+            _delays_ms(place, port, warm_up)
+            since_s = time.time()
+            _delays_ms(place, port, messages, first=warm_up)
+    phases = phases_ms(collector.spans, since_s=since_s)
+    if len(phases.get("sent", ())) < messages // 2:
+        raise NotMeasured(f"{len(phases.get('sent', ()))} of {messages} traces are whole")
+    return [
+        Figure(name=f"{phase}, idle, by its trace, p50", unit="ms", rounds=[median(v)], note=f"p99 {_p99(v):.1f} ms")
+        for phase, v in phases.items()
+    ]
 
 
 def _figures(load: str, delays: Sequence[float], phases: Sequence[dict[str, float]]) -> list[Figure]:

@@ -44,7 +44,7 @@ _Span = tuple[_Shared, _Shared]
 
 def measure(*, smoke: bool = False) -> Sequence[Figure]:
     """Returns the rows; `smoke`: one worker for a moment, whose values say nothing."""
-    counts, window_s, windows = ((1,), 1.0, 1) if smoke else (COUNTS, 4.0, WINDOWS)
+    counts, window_s, windows = ((1,), 1.0, 1) if smoke else (COUNTS, 3.0, WINDOWS)
     rates: dict[int, list[float]] = {}
     costs: list[Figure] = []
     with (

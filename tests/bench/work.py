@@ -18,11 +18,9 @@ from tests.bench.ground import Ground, Sample, Talkers, ground
 
 LLM_MS: Final = 2000
 ROUNDS: Final = 3
-WARM_UP: Final = THREADS * 3 // 2
-"""Messages: each person's first ones meet caches that are empty and connections that are not made yet."""
+WARM_UP: Final = THREADS
+"""Messages, one of each person: the first ones meet caches that are empty and connections that are not made yet."""
 _UNANSWERED: Final = "SELECT FROM turns WHERE finished_at IS NULL"
-THAW: Final = THREADS
-"""The same where nobody is new: each person once."""
 WINDOW_S: Final = 5.0
 
 
@@ -34,19 +32,18 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
         place.standin.delay(chat=LLM_MS)
         mine, loop = list[Sample](), list[Sample]()
         with place.worker(THREADS) as worker, _stopped(worker), place.bare() as bare, _stopped(bare):
-            for number in range(rounds):
-                before = THAW if number else warm_up
+            for _ in range(rounds):
                 with _going_on(worker):
-                    mine.append(_ours(place, worker, before, window_s))
+                    mine.append(_ours(place, worker, warm_up, window_s))
                 with _going_on(bare):
-                    place.wait_for_sends(bare, before)
+                    place.wait_for_sends(bare, warm_up)
                     loop.append(place.sample(bare, window_s))
             if smoke:
                 return [*_beside_the_bare_loop(mine, loop), _connections(mine)]
             with _going_on(worker):
-                reported = _ours(place, worker, THAW, window_s, reports=True)
+                reported = _ours(place, worker, warm_up, window_s, reports=True)
         with place.worker(THREADS, MODERATION="openai") as worker:
-            moderated = _ours(place, worker, THAW, window_s)
+            moderated = _ours(place, worker, warm_up, window_s)
     return [
         *_beside_the_bare_loop(mine, loop),
         _connections(mine),
