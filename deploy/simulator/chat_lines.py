@@ -8,7 +8,9 @@ _TICKS: Final = {"delivered": "✓✓ delivered", "read": "✓✓ read", "acknow
 _CARRIED: Final = {
     "refused": "✗ the bot did not take it, after all of Twilio's tries",
     "dropped": "✗ lost on the way to the bot, as the faults in force want it",
+    "found": "✓✓ found by the bot in Twilio's log",
 }
+_LOST: Final = ("refused", "dropped")
 _FAILED: Final = ("undelivered", "failed")
 _WHY_LETTERS: Final = 160
 
@@ -52,7 +54,9 @@ def _bubble(row: Mapping[str, Any]) -> str:
 
 def _mark(row: Mapping[str, Any]) -> str:
     if row["direction"] == "inbound":
-        return _TICKS["read"] if row["read_at"] else _CARRIED.get(row["carried"], _TICKS.get(row["carried"], ""))
+        if row["read_at"] and row["carried"] not in _LOST:
+            return _TICKS["read"]
+        return _CARRIED.get(row["carried"], _TICKS.get(row["carried"], ""))
     if row["status"] in _FAILED:
         return f"✗ {row['status']} {row['error_code'] or ''}: {row['error_message'] or ''}".rstrip(": ")
     return _TICKS.get(row["status"], "")

@@ -69,7 +69,7 @@ KNOBS: Final = (
         id="wrong_signature",
         group="person",
         label="Wrong signature",
-        help="Signed with another token, as by a stranger: the bot answers 403 and knows nothing of it.",
+        help="Signed with another token, as by a stranger past Twilio: the bot answers 403, and that is all.",
         inbound={"wrong_signature": True},
     ),
     Knob(

@@ -9,8 +9,9 @@ from typing import Final, Literal
 from uuid import uuid4
 
 Direction = Literal["inbound", "outbound-api", "outbound-reply"]
-Carried = Literal["waiting", "acknowledged", "refused", "dropped"]
-"""How an inbound message's webhook went: not over yet, taken with a 2xx, not taken after all tries, never sent."""
+Carried = Literal["waiting", "acknowledged", "refused", "dropped", "found"]
+"""How an inbound message's webhook went: not over yet, taken with a 2xx, not taken after all tries, never sent; of the
+last two: the bot has found the message in the provider's log since."""
 _TEXTS_KNOWN: Final = 2_000
 """Of how many texts it is known who wrote them last."""
 
@@ -67,6 +68,8 @@ class Message:
     number: int = 0
     """Its place in the log; never given twice."""
     carried: Carried = "waiting"
+    forged: bool = False
+    """Whether it never passed the provider: its webhook was a stranger's, and its log does not tell of it."""
     read_at: datetime | None = None
     """When the bot marked an inbound message read."""
 
@@ -132,10 +135,20 @@ class Log:
             self._watcher("message", message)
 
     def mark_read(self, message: Message) -> None:
-        """Notes that the bot has read an inbound message."""
-        if message.read_at is None:
-            message.read_at = now()
-            self._watcher("message", message)
+        """Notes that the bot has read an inbound message and what the person wrote before it, as WhatsApp does.
+
+        Source: Meta's WhatsApp Cloud API docs on marking messages as read, as of 2026-11.
+        """
+        for earlier in self.newest_first(sender=message.sender, before=message.number + 1):
+            if earlier.read_at is not None:
+                return
+            earlier.read_at = now()
+            self._watcher("message", earlier)
+
+    def find_later(self, message: Message) -> None:
+        """Notes that the bot has found a message in the log whose webhook had not come to it."""
+        if message.carried in ("refused", "dropped"):
+            self.carry(message, "found")
 
     def redact(self, message: Message) -> None:
         """Blanks a message's text."""

@@ -153,6 +153,7 @@ class People:
             sent_at=at,
             media=tuple(self._attach(sid, each) for each in inbound.media),
             token=str(uuid4()),
+            forged=inbound.wrong_signature,
         )
         message.form = self._form(inbound, message, user_id)
         self._log.add(message)

@@ -80,18 +80,20 @@ class Messages:
             next(rows, None)
         found = [row for _, row in zip(range(size), rows, strict=False)]
         more = next(rows, None) is not None
+        for message in found:
+            self._log.find_later(message)
         return json_answer(self._page(query, found, page=page, size=size, more=more))
 
     async def fetch(self, request: web.Request, body: bytes, fault: str) -> Answer:
         """`GET Messages/{sid}.json`."""
         del body, fault
-        message = self._log.find(request.match_info["sid"])
+        message = self._known(request.match_info["sid"])
         return json_answer(self._as_json(message), about=message.sid) if message else not_found(request.path)
 
     async def update(self, request: web.Request, body: bytes, fault: str) -> Answer:
         """`POST Messages/{sid}.json`: only an empty Body is known, which blanks the text."""
         del fault
-        message = self._log.find(request.match_info["sid"])
+        message = self._known(request.match_info["sid"])
         if message is None:
             return not_found(request.path)
         form, _ = _read_form(body)
@@ -103,7 +105,7 @@ class Messages:
     async def delete(self, request: web.Request, body: bytes, fault: str) -> Answer:
         """`DELETE Messages/{sid}.json`: the message and its media."""
         del body, fault
-        message = self._log.find(request.match_info["sid"])
+        message = self._known(request.match_info["sid"])
         if message is None:
             return not_found(request.path)
         self._log.remove(message)
@@ -112,7 +114,7 @@ class Messages:
     async def media_list(self, request: web.Request, body: bytes, fault: str) -> Answer:
         """`GET Messages/{sid}/Media.json`."""
         del body, fault
-        message = self._log.find(request.match_info["sid"])
+        message = self._known(request.match_info["sid"])
         if message is None:
             return not_found(request.path)
         rows = [self._media_json(message, media) for media in message.media]
@@ -122,7 +124,7 @@ class Messages:
     async def media_fetch(self, request: web.Request, body: bytes, fault: str) -> Answer:
         """`GET Messages/{sid}/Media/{me}`: a redirect to where the bytes are; with `.json` what they are."""
         del body, fault
-        message = self._log.find(request.match_info["sid"])
+        message = self._known(request.match_info["sid"])
         media_sid, dot, _ = request.match_info["media"].partition(".json")
         media = next((m for m in message.media if m.sid == media_sid), None) if message else None
         if message is None or media is None or self._log.media(media_sid) is None:
@@ -146,12 +148,16 @@ class Messages:
         form, _ = _read_form(body)
         if form.get("channel") != "whatsapp" or not SID.fullmatch(form.get("messageId", "")):
             return problem(20001, message="channel must be whatsapp and messageId a message SID")
-        message = self._log.find(form["messageId"])
+        message = self._known(form["messageId"])
         if message is None or message.direction != "inbound":
             return not_found(request.path)
         self._log.mark_read(message)
         self._typed(message)
         return json_answer({"success": True}, about=message.sid)
+
+    def _known(self, sid: str) -> Message | None:
+        message = self._log.find(sid)
+        return None if message is None or message.forged else message
 
     def _mistake(self, form: Mapping[str, str], text: str, media_urls: Sequence[str]) -> int:
         """Returns Twilio's code for what is wrong with a create, 0 for nothing."""
@@ -198,7 +204,8 @@ class Messages:
         bounds = [_bounds(query[n], n) for n in ("DateSent", "DateSent>", "DateSent<") if query.get(n)]
         first = max((low for low, _ in bounds), default=_BEGINNING)
         last = min((high for _, high in bounds), default=_END)
-        rows = self._log.newest_first(sender=query.get("From", ""), recipient=query.get("To", ""), before=before)
+        told = self._log.newest_first(sender=query.get("From", ""), recipient=query.get("To", ""), before=before)
+        rows = (message for message in told if not message.forged)
         if not bounds:
             return rows
         return _sent_between(rows, first, last)

@@ -41,6 +41,7 @@ function inbound(message) {
   if (message.carried === "refused") return { kind: "failed", words: "The webhook did not take it" };
   if (message.carried === "dropped") return { kind: "failed", words: "Lost on its way to the webhook, on purpose" };
   if (message.read_at) return { kind: "read", words: "Read by the bot" };
+  if (message.carried === "found") return { kind: "two", words: "Found by the bot in Twilio's log" };
   if (message.carried === "acknowledged") return { kind: "two", words: "The webhook took it" };
   return { kind: "one", words: "With Twilio, the webhook has not answered yet" };
 }

@@ -25,6 +25,7 @@ def test_a_new_message_is_a_bubble_on_its_side():
         (row(), row(status="undelivered", error_code=63016, error_message="Too late"), "✗ undelivered 63016: Too late"),
         (row("inbound"), row("inbound", carried="acknowledged"), "✓✓ delivered"),
         (row("inbound", carried="acknowledged"), row("inbound", carried="acknowledged", read_at="x"), "✓✓ read"),
+        (row("inbound", carried="dropped"), row("inbound", carried="found"), "✓✓ found by the bot in Twilio's log"),
     ],
 )
 def test_each_tick_is_told_once(before: dict[str, Any], after: dict[str, Any], said: str):
@@ -35,6 +36,7 @@ def test_each_tick_is_told_once(before: dict[str, Any], after: dict[str, Any], s
 def test_what_did_not_arrive_is_said():
     assert news(row("inbound", carried="refused"), row("inbound"))[0].text.startswith("✗")
     assert news(row("inbound", carried="dropped"), row("inbound"))[0].text.startswith("✗")
+    assert news(row("inbound", carried="dropped", read_at="x"), row("inbound"))[0].text.startswith("✗")
 
 
 def test_the_reason_is_one_short_line_without_a_decision_none():

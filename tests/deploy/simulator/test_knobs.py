@@ -1,5 +1,8 @@
 from typing import Any
 
+import pytest
+from twilio.base.exceptions import TwilioRestException
+
 from deploy.simulator.settings import SIMULATED_NUMBER
 from tests.deploy.simulator.world import Reply, World, eventually
 
@@ -85,12 +88,27 @@ def test_a_wrong_signature_is_seen_as_one(world: World):
     (call,) = world.call("GET", f"/simulator/calls?about={sid}")
     assert (call["signature_ok"], call["status"]) == (False, 403)
     assert world.messages()[0]["carried"] == "refused"
+    assert world.twilio.messages.list() == []  # it never passed Twilio
+    with pytest.raises(TwilioRestException):
+        world.twilio.messages(sid).fetch()
+    assert world.messages()[0]["carried"] == "refused"
 
 
 def test_a_lost_webhook_says_so(world: World):
     world.faults(**knobs(world)["webhook_drop"]["faults"])
     world.inbound()
     assert world.messages()[0]["carried"] == "dropped"
+
+
+def test_what_did_not_come_to_the_webhook_and_is_read_in_the_log_is_found(world: World):
+    world.faults(**knobs(world)["webhook_drop"]["faults"])
+    lost = world.inbound()["sid"]
+    world.faults()
+    world.inbound()
+    world.twilio.messages.list()
+    carried = {message["sid"]: message["carried"] for message in world.messages()}
+    assert carried.pop(lost) == "found"
+    assert set(carried.values()) == {"acknowledged"}
 
 
 def test_people_are_known_by_a_number_or_by_a_user_id_alone(world: World):

@@ -135,6 +135,14 @@ def test_the_typing_indicator_wants_a_message_of_a_person(world: World):
         typing.create(channel="whatsapp", message_id="SM" + "0" * 32)
 
 
+def test_who_reads_a_message_has_read_what_that_person_wrote_before(world: World):
+    first, second, third = (world.inbound(body=text)["sid"] for text in ("one", "two", "three"))
+    other = world.inbound(**{"from": OTHER})["sid"]
+    world.twilio.messaging.v2.typing_indicator.create(channel="whatsapp", message_id=second)
+    read = {message["sid"]: message["read_at"] is not None for message in world.messages()}
+    assert read == {first: True, second: True, third: False, other: False}
+
+
 def test_media_need_the_token_and_redirect_to_the_bytes(world: World):
     given = {"content_type": "audio/ogg", "data_base64": "aGVsbG8="}
     sid = world.inbound(media=[given])["sid"]
