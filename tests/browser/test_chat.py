@@ -89,13 +89,15 @@ def test_formatting_is_drawn_and_markup_stays_text(seat: Seat):
 def test_code_quotes_numbers_and_links_are_drawn(seat: Seat):
     seat.field("Ana").fill(
         "> said she\n1. first\n2. second\n```def f():\n  return 1```\nsee https://example.com/a_b_c?q=1."
+        " (and https://example.com/a_(b))"
     )
     seat.field("Ana").press("Enter")
     text = seat.own("Ana").first.locator(".text")
     expect(text.locator("blockquote")).to_have_text("said she")
     expect(text.locator("ol li")).to_have_text(["first", "second"])
     expect(text.locator("pre code")).to_have_text("def f():\n  return 1")
-    expect(text.locator("a")).to_have_attribute("href", "https://example.com/a_b_c?q=1")
+    links = [link.get_attribute("href") for link in text.locator("a").all()]
+    assert links == ["https://example.com/a_b_c?q=1", "https://example.com/a_(b)"]
     seat.answered("Ana")
 
 
@@ -187,10 +189,21 @@ def test_a_place_and_a_tapped_button_go_out_in_their_own_form(seat: Seat):
 
     attach.click()
     seat.page.get_by_role("menuitem", name="Tap on a button").click()
-    seat.page.get_by_role("dialog").get_by_role("button", name="Tap").click()
+    expect(seat.page.get_by_role("dialog")).to_be_visible()
+    seat.page.keyboard.type("Music please")  # over what stands there
+    seat.page.keyboard.press("Enter")
     expect(seat.own("Ana").last.locator(".tapped")).to_be_visible()
     form = form_of_last_webhook(seat)
-    assert (form["ButtonText"], form["MessageType"]) == ("Yes, please", "button")
+    assert (form["ButtonText"], form["MessageType"]) == ("Music please", "button")
+    expect(seat.field("Ana")).to_be_focused()
+
+
+def test_who_takes_a_first_sentence_goes_on_in_the_field(seat: Seat):
+    seat.phone("Ana").locator(".suggestion").first.focus()
+    seat.page.keyboard.press("Enter")
+    expect(seat.own("Ana")).to_have_count(1)
+    expect(seat.field("Ana")).to_be_focused()
+    seat.answered("Ana")
 
 
 def test_a_failed_delivery_is_red_and_says_why(seat: Seat, system: System):

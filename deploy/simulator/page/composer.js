@@ -54,6 +54,7 @@ export class Composer {
   /** @param {string} text */
   say(text) {
     this.#send({ body: text });
+    this.focus();
   }
 
   #listen() {
@@ -78,7 +79,7 @@ export class Composer {
       sendFile(file, (content, previews) => this.#send(content, previews));
     });
     this.emoji.addEventListener("click", () => chooseEmoji(this.emoji, (emoji) => this.#insert(emoji)));
-    this.attach.addEventListener("click", () => openAttach(this.attach, (content, previews) => this.#send(content, previews)));
+    this.attach.addEventListener("click", () => openAttach(this.attach, (content, previews) => this.#attached(content, previews)));
     this.go.addEventListener("click", () => (this.field.value.trim() ? this.#submit() : this.#record()));
   }
 
@@ -109,6 +110,15 @@ export class Composer {
     this.world.write(this.person, { ...content, ...quote }, previews);
     this.#showAbove();
     this.wrote();
+  }
+
+  /**
+   * @param {Record<string, any>} content
+   * @param {string[]} [previews]
+   */
+  #attached(content, previews) {
+    this.#send(content, previews);
+    this.focus();
   }
 
   #grow() {

@@ -3,7 +3,8 @@
 import { el } from "./dom.js";
 
 const MARKS = { "*": "strong", _: "em", "~": "s", "`": "code" };
-const LINK = /\bhttps?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]}'*_~]/u;
+/** A bracket belongs to it where its other half does. */
+const LINK = /\bhttps?:\/\/(?:[^\s<>"()]|\([^\s<>"()]*\))*(?:[^\s<>".,;:!?()\]}'*_~]|\([^\s<>"()]*\))/u;
 const BEFORE = /[\s\p{P}\p{S}]/u;
 const WORD = /[\p{L}\p{N}]/u;
 const BLOCK = /\n?```([^`]*\n[^`]*)```\n?/u;

@@ -101,7 +101,7 @@ export function note(text, bad = false) {
 }
 
 /**
- * A question in a window of its own; resolves with its fields, null when it was left.
+ * A question in a window of its own, its first field ready to be written over; resolves with its fields, null when it was left.
  * @param {string} title
  * @param {any[]} fields nodes, inputs among them with a name
  * @param {string} does what the button says
@@ -129,6 +129,7 @@ export function ask(title, fields, does) {
     });
     document.body.append(dialog);
     dialog.showModal();
+    form.querySelector("input")?.select();
   });
 }
 

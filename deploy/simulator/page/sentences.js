@@ -104,7 +104,7 @@ export class Sentences {
       "li",
       { class: "result" },
       el("p", { class: "result-text", dir: "auto" }, result.text),
-      el("p", { class: "why" }, el("b", { class: `name-${toneOf(cast, result.character)}` }, who), ` by ${result.tier}`, el("span", { class: "pill" }, percent(result.confidence)), el("small", {}, TIER_WORDS[result.tier] ?? ""), result.switched && before ? el("small", {}, `, takes over from ${titleOf(cast, before.character)}`) : null),
+      el("p", { class: "why" }, el("b", { class: `name-${toneOf(cast, result.character)}` }, who), ` by ${result.tier}`, el("span", { class: "pill" }, percent(result.confidence)), el("small", {}, [TIER_WORDS[result.tier], result.switched && before && `takes over from ${titleOf(cast, before.character)}`].filter(Boolean).join(", "))),
       ladder(result.tier, result.asked),
       scoreBars(cast, result.scores, result.characters),
       evidenceChips(cast, result.evidence),
