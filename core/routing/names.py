@@ -34,7 +34,7 @@ class Call:
     several: bool
     """Whether it is a list."""
     surroundings: tuple[str, ...]
-    """The message with NAME in place of the name; where it may have an honorific, with NAME in place of both, too."""
+    """The message with NAME in place of the name; where honorifics may follow, of the name and each of these, too."""
     slip: bool
     """Whether one of them is misspelt."""
     everyone: bool
@@ -83,6 +83,7 @@ class Names:
         honorific = _honorifics(phrases.honorifics)
         self.any_name = any_of(names)
         self._honorific = compiled(honorific)
+        self._honorifics = tuple(compiled(_honorifics([each])) for each in phrases.honorifics)
         self._refusal = compiled(_refusals(phrases))
         joins = any_of(text for each in languages for text in each.joins)
         titles = any_of(phrases.titles)
@@ -155,9 +156,11 @@ class Names:
     def _around(self, text: str, span: _Span) -> tuple[str, ...]:
         before = text[: span.start] if span.start <= _BEFORE else _CUT + text[span.start - _BEFORE : span.start]
         after = text[span.end :] if len(text) - span.end <= _AFTER else text[span.end : span.end + _AFTER] + _CUT
-        honorific = self._honorific.match(after)
-        bare = f"{before}{NAME}{after}"
-        return (f"{before}{NAME}{after[honorific.end() :]}", bare) if honorific else (bare,)
+        if not self._honorific.match(after):
+            return (f"{before}{NAME}{after}",)
+        found = (each.match(after) for each in self._honorifics)
+        ends = sorted({0, *(match.end() for match in found if match)}, reverse=True)
+        return tuple(f"{before}{NAME}{after[end:]}" for end in ends)
 
 
 def _honorifics(honorifics: Iterable[str]) -> str:

@@ -51,10 +51,18 @@ def test_who_is_spoken_to_answers_and_who_is_spoken_of_does_not(addressed: Addre
         assert characters == (CAST if answer == "all" else tuple(answer.split()))
 
 
-@pytest.mark.parametrize("said", ["yuri di mana bukuku", "yuri di, mana bukuku"])
+@pytest.mark.parametrize(
+    "said",
+    ["yuri di mana bukuku", "yuri di, mana bukuku", "yuri姐姐你", "yuri ji sahab kya haal", "yuri ji sahab, kya"],
+)
 def test_what_may_be_an_honorific_may_be_the_next_word(said: str):
     """Indonesian "di mana" asks where; a Hindi "di" honours."""
-    phrases = Phrases(honorifics=[" di"], address={"id": Address(follows=["di mana"])})
+    follows = {
+        "id": Address(follows=["di mana"]),
+        "zh": Address(follows=["姐你"]),
+        "hi": Address(follows=["sahab kya"]),
+    }
+    phrases = Phrases(honorifics=[" di", "姐姐", "姐", " ji sahab", " ji"], address=follows)
     heard = Addressed(load_cast(DEFAULT_PROMPTS), phrases).hear(said)
     assert heard.opinion is not None
     assert heard.opinion.characters == ("yuri",)
