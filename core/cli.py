@@ -82,6 +82,7 @@ def webhook() -> None:
 def worker(concurrency: int) -> None:
     """Answer messages (Celery, a thread pool)."""
     signal.signal(signal.SIGTERM, _nothing_begun)
+    log.setup("worker")  # first: what nobody expected is told by its kind, never with somebody's words
     from core.wiring.worker import read_worker
 
     read = read_worker(os.environ)
@@ -93,9 +94,7 @@ def worker(concurrency: int) -> None:
 def beat() -> None:
     """Keep the timer (Celery beat); two do no harm."""
     signal.signal(signal.SIGTERM, _nothing_begun)
-    from core.wiring.broker import broker_of
-
-    broker_of(os.environ)
+    log.setup("beat")
     _celery("worker.timer").run()
 
 

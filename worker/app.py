@@ -5,15 +5,13 @@ from typing import Any, Final
 
 from celery import signals
 
-from core import log
 from core.wiring.worker import WorkerEnvironment
 from worker import running
 from worker.broker import application
 
-DESK_THREADS: Final = 16
+_DESK_THREADS: Final = 16
 """Celery's own threads: they store, take reports and sweep; turns have threads of their own."""
 
-log.setup("worker")
 app = application(os.environ)
 app.conf.update(
     include=["worker.tasks"],
@@ -25,21 +23,22 @@ app.conf.update(
 
 
 def run(read: WorkerEnvironment, *, concurrency: int) -> int:
-    """Works until a signal ends it; returns the exit code. `concurrency` is how many turns run at once.
+    """Works until a signal ends it, and mostly ends the process itself then; so many turns run at once.
 
-    Celery's own command line does the same and loads a terminal's toolkit for it, which takes half a second.
-    Raises: ConfigurationError.
+    Returns the exit code of a stop that was cut short. Celery's own command line does the same and loads a terminal's
+    toolkit for it, which takes half a second. Raises: ConfigurationError.
     """
-    running.start(read, concurrency=concurrency)
+    # Made first: it imports the tasks, and a worker that cannot must not look alive.
     worker = app.Worker(
-        pool_cls="threads",
-        concurrency=DESK_THREADS,
+        pool="threads",
+        concurrency=_DESK_THREADS,
         loglevel="INFO",
         quiet=True,
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
     )
+    running.start(read, concurrency=concurrency)
     worker.start()
     return int(worker.exitcode or 0)
 

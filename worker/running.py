@@ -50,8 +50,11 @@ def get() -> Running:
 
 
 def start(read: WorkerEnvironment, *, concurrency: int) -> None:
-    """Makes the parts and starts the keeper; services that are away are waited for, not for here."""
-    global _running  # noqa: PLW0603 - one worker a process, as Celery's signals have it
+    """Makes the parts and starts the keeper; services that are away are waited for, not for here.
+
+    Raises: ConfigurationError.
+    """
+    global _running  # noqa: PLW0603 - one worker a process: Celery's tasks and signals are handed nothing
     parts = worker_parts(read, concurrency=concurrency)
     tracing.start("sisters-worker", instance=str(parts.worker_id))
     pool = TurnPool(parts.turns.run, size=parts.concurrency)

@@ -4,7 +4,6 @@ import os
 from datetime import timedelta
 from typing import Any, Final
 
-from core import log
 from core.adapters.wakeups import CATCH_UP, DROP_OLD, QUEUE, SWEEP
 from core.keeping.catchup import EVERY as CATCH_UP_EVERY
 from core.keeping.retention import EVERY as DROP_OLD_EVERY
@@ -23,7 +22,6 @@ def _every(period: timedelta, task: str) -> dict[str, Any]:
     return {"task": task, "schedule": period, "options": options}
 
 
-log.setup("beat")
 app = application(os.environ)
 app.conf.beat_schedule = {
     "sweep": _every(SWEEP_EVERY, SWEEP),
