@@ -43,9 +43,10 @@ def fill(database_url: str, *, people: int, turns: int, sessions: int = 1) -> No
 
 @contextmanager
 def indexes_later(database_url: str) -> Generator[None]:
-    """What is filled within meets no index but primary keys; the others are made at the end, which takes half as long.
+    """What is filled within meets few indexes; the others are made at the end, which takes half as long.
 
-    Queries look into the same tables and indexes afterwards, only that an index was packed at once.
+    Only primary keys, and what foreign keys rest on, stay. An index that is made at once is packed tighter than one
+    that grew, by up to a third, and reads faster by less.
     """
     with psycopg.connect(database_url) as connection:
         taken = connection.execute(_INDEXES).fetchall()

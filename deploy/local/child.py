@@ -82,9 +82,13 @@ class Child:
         return self._process.poll()
 
     def ask_to_end(self, by: signal.Signals = signal.SIGTERM) -> None:
-        """Sends the signal and returns at once."""
+        """Returns at once."""
+        self.send(by)
+
+    def send(self, what: signal.Signals) -> None:
+        """Sends the signal, unless it has ended."""
         if self.running:
-            self._process.send_signal(by)
+            self._process.send_signal(what)
 
     def finish(self, *, grace: timedelta) -> int:
         """Waits for its end, kills what is left of its group after `grace`, and returns its exit code."""

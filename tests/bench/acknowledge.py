@@ -28,6 +28,8 @@ APPS: Final[Mapping[str, str]] = {
 }
 RATE: Final = 200.0
 SLOW_LLM_MS: Final = 30_000
+PLACES: Final = 100
+"""Of the worker beside: full after half a second of such a load."""
 SLOW_ROUNDS: Final = 8
 """Many short ones: one hiccup of the machine decides the p99 of the round that it falls into."""
 _CALM_S: Final = 0.25
@@ -48,7 +50,7 @@ class Webhook:
 
 def measure(*, smoke: bool = False) -> Sequence[Figure]:
     """Returns the rows; `smoke`: one short round, whose values say nothing."""
-    rounds, messages, seconds = (1, 200, 1.0) if smoke else (5, 1200, 1.8)
+    rounds, messages, seconds = (1, 200, 1.0) if smoke else (4, 1200, 1.8)
     with tempfile.TemporaryDirectory() as directory, ground(Path(directory), MODERATION="off") as place:
         return [*_throughput(place, rounds, messages), *_beside_a_slow_llm(place, 1 if smoke else SLOW_ROUNDS, seconds)]
 
@@ -152,7 +154,7 @@ def webhook(
 @contextmanager
 def _worker_in_the_background(place: Ground) -> Generator[Child]:
     """Gives way to the driver, with which it shares a core; at LLM 0 s it would take all of it."""
-    command = [_SISTERS, "worker", "--concurrency", "300"]
+    command = [_SISTERS, "worker", "--concurrency", str(PLACES)]
     with pinned(OTHERS):
         child = Child(command, log=place.logs / "worker.log", environ=place.environ, directory=ROOT)
     try:
@@ -164,10 +166,12 @@ def _worker_in_the_background(place: Ground) -> Generator[Child]:
 
 
 def _wait_for_rest(worker: Child) -> None:
-    used = [usage([worker.pid]).cpu_s]
-    while len(used) < 2 or used[-1] - used[-2] > _CALM_S / 10:
+    def rests() -> bool:
+        before = usage([worker.pid]).cpu_s
         time.sleep(_CALM_S)
-        used.append(usage([worker.pid]).cpu_s)
+        return usage([worker.pid]).cpu_s - before <= _CALM_S / 10
+
+    worker.wait_until(rests, within=_UP_WITHIN, name="the worker's rest")
 
 
 def forget_everything(place: Ground) -> None:

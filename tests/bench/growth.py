@@ -51,7 +51,7 @@ class _Cost:
 def measure(*, smoke: bool = False, full: bool = False) -> Sequence[Figure]:
     """Returns the rows; `full`: with five million messages too; `smoke`: few, whose values say nothing."""
     sizes = (200, 2_000) if smoke else (*SIZES, FULL_SIZE) if full else SIZES
-    rounds, turns = (1, 5) if smoke else (5, 50)
+    rounds, turns = (1, 5) if smoke else (4, 50)
     with tempfile.TemporaryDirectory() as directory, ground(Path(directory)) as place:
         long_turns = 200 if smoke else LONG_TURNS
         grown = [_Grown(place, size, long_turns=long_turns if size == sizes[-1] else 0) for size in sizes]

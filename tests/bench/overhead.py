@@ -63,9 +63,13 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
 
 
 def _traced(place: Ground, port: int, warm_up: int, messages: int) -> list[Figure]:
-    """The finer phases of a lone message, of processes that keep its spans in memory until they stop."""
+    """The finer phases of a lone message, of processes that keep all spans in memory until they stop."""
     with collecting() as collector:
-        traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "600000"}
+        traced = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "600000",
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2048",
+        }
         with place.webhook(**traced) as webhook, place.worker(100, **traced, MODERATION="openai"):
             webhook.wait_until(lambda: reachable(f"http://127.0.0.1:{port}/readyz"), within=place.patience, name="web")
             _delays_ms(place, port, warm_up)

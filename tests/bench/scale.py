@@ -24,6 +24,8 @@ PLACES: Final = 12
 COUNTS: Final = (1, 2, 4, 8)
 WINDOWS: Final = 2
 LINEAR: Final = 0.9
+IDLE_S: Final = 10.0
+"""The longest of a worker's periods."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ _Span = tuple[_Shared, _Shared]
 
 def measure(*, smoke: bool = False) -> Sequence[Figure]:
     """Returns the rows; `smoke`: one worker for a moment, whose values say nothing."""
-    counts, window_s, windows = ((1,), 1.0, 1) if smoke else (COUNTS, 3.0, WINDOWS)
+    counts, window_s, windows = ((1,), 1.0, 1) if smoke else (COUNTS, 4.0, WINDOWS)
     rates: dict[int, list[float]] = {}
     costs: list[Figure] = []
     with (
@@ -56,7 +58,7 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
         place.standin.delay(chat=100 if smoke else LLM_MS)
         for before, count in pairwise((0, *counts)):
             parts.enter_context(workers(place, count - before, PLACES))
-            idle = _over(place, window_s) if count == counts[-1] else None
+            idle = _over(place, window_s if smoke else IDLE_S) if count == counts[-1] else None
             busy = _busy(place, count, window_s, windows)
             rates[count] = [(b.sent - a.sent) / (b.at - a.at) for a, b in busy]
             if idle:

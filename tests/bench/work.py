@@ -31,11 +31,11 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
         place.remember(THREADS, load_cast(DEFAULT_PROMPTS).default.id)
         place.standin.delay(chat=LLM_MS)
         mine, loop = list[Sample](), list[Sample]()
-        with place.worker(THREADS) as worker, _stopped(worker), place.bare() as bare, _stopped(bare):
+        with place.worker(THREADS) as worker, _stopped(worker):
             for _ in range(rounds):
                 with _going_on(worker):
                     mine.append(_ours(place, worker, warm_up, window_s))
-                with _going_on(bare):
+                with place.bare() as bare:  # anew: one that went on would meet all its answers at once
                     place.wait_for_sends(bare, warm_up)
                     loop.append(place.sample(bare, window_s))
             if smoke:
@@ -107,21 +107,21 @@ def _ours(place: Ground, worker: Child, warm_up: int, window_s: float, *, report
 
 @contextmanager
 def _stopped(process: Child) -> Generator[None]:
-    """It does nothing but in `_going_on`: who is measured has the core to itself, and nobody starts anew each round."""
-    process.ask_to_end(signal.SIGSTOP)
+    """It does nothing but in `_going_on`: who is measured has the core to itself, and it need not start anew."""
+    process.send(signal.SIGSTOP)
     try:
         yield
     finally:
-        process.ask_to_end(signal.SIGCONT)
+        process.send(signal.SIGCONT)
 
 
 @contextmanager
 def _going_on(process: Child) -> Generator[None]:
-    process.ask_to_end(signal.SIGCONT)
+    process.send(signal.SIGCONT)
     try:
         yield
     finally:
-        process.ask_to_end(signal.SIGSTOP)
+        process.send(signal.SIGSTOP)
 
 
 if __name__ == "__main__":
