@@ -208,6 +208,9 @@ def test_edited_words_are_tried_at_once_and_copied_as_toml(seat: Seat, context: 
     expect(answer).not_to_contain_text(other["name"], timeout=ANSWERED_WITHIN_MS)
 
 
+BAD_LINES = b'{"text": "a"}\nnonsense\n{"text": "a", "label": "nobody"}\n'
+
+
 def test_a_labelled_file_gives_accuracy_and_who_is_taken_for_whom(seat: Seat):
     seat.stop("Routing lab").click()
     cast = seat.ask("/simulator/inspect/cast")
@@ -222,5 +225,11 @@ def test_a_labelled_file_gives_accuracy_and_who_is_taken_for_whom(seat: Seat):
     seat.page.locator(".wrong summary").click()
     expect(seat.page.locator(".wrong li")).to_contain_text(wrong["text"])
 
-    choose.set_input_files({"name": "bad.jsonl", "mimeType": "text/plain", "buffer": b'{"text": "a"}\nnonsense\n'})
-    expect(seat.page.locator(".problems li")).to_have_text(['line 1: needs "text" and "label"', "line 2: no JSON"])
+    choose.set_input_files({"name": "bad.jsonl", "mimeType": "text/plain", "buffer": BAD_LINES})
+    expect(seat.page.locator(".problems li")).to_have_text(
+        [
+            'line 1: needs "text" and "label"',
+            "line 2: no JSON",
+            f'line 3: the label "nobody" is none of {", ".join(c["id"] for c in cast["characters"])}, none',
+        ]
+    )

@@ -12,8 +12,9 @@ const WRONG_SHOWN = 50;
 /**
  * Returns the lines of a JSONL text; each problem names its line.
  * @param {string} text
+ * @param {string[] | undefined} labels those that a line may have, where the cast is known
  */
-export function readLabelled(text) {
+export function readLabelled(text, labels) {
   /** @type {{ text: string, label: string }[]} */
   const lines = [];
   /** @type {string[]} */
@@ -28,6 +29,7 @@ export function readLabelled(text) {
       return;
     }
     if (typeof value?.text !== "string" || typeof value?.label !== "string") problems.push(`line ${index + 1}: needs "text" and "label"`);
+    else if (labels && !labels.includes(value.label)) problems.push(`line ${index + 1}: the label ${JSON.stringify(value.label)} is none of ${labels.join(", ")}`);
     else lines.push({ text: value.text, label: value.label });
   });
   if (!lines.length && !problems.length) problems.push("the file is empty");
@@ -67,9 +69,10 @@ export class Labelled {
 
   /** @param {File} file */
   async #take(file) {
-    const { lines, problems } = readLabelled(await file.text());
+    const labels = this.world.cast?.characters.map((/** @type {{ id: string }} */ each) => each.id).concat("none");
+    const { lines, problems } = readLabelled(await file.text(), labels);
     this.input.value = "";
-    fill(this.name, `${file.name}, ${lines.length} lines`);
+    fill(this.name, problems.length ? `${file.name}: nothing measured` : `${file.name}, ${lines.length} messages`);
     if (problems.length) {
       fill(this.out, el("ul", { class: "problems" }, problems.slice(0, 10).map((p) => el("li", {}, p)), problems.length > 10 ? el("li", {}, `and ${problems.length - 10} more`) : null));
       return;
