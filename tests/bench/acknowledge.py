@@ -30,7 +30,7 @@ RATE: Final = 200.0
 SLOW_LLM_MS: Final = 30_000
 PLACES: Final = 100
 """Of the worker beside: full after half a second of such a load."""
-SLOW_ROUNDS: Final = 8
+SLOW_ROUNDS: Final = 7
 """Many short ones: one hiccup of the machine decides the p99 of the round that it falls into."""
 _CALM_S: Final = 0.25
 """Looked at for as long; a worker that uses a tenth of it has come to rest from the load before."""

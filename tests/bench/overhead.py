@@ -28,7 +28,7 @@ from tests.bench.phases import phases_ms
 from tests.bench.talk import inbound_text, person
 from tests.collector import collecting
 
-MESSAGES: Final = 200
+MESSAGES: Final = 150
 WARM_UP: Final = 30
 HALF_LOAD_PER_S: Final = 30.0
 """About half of what one worker core carries (`work`)."""

@@ -21,7 +21,7 @@ ROUNDS: Final = 3
 WARM_UP: Final = THREADS
 """Messages, one of each person: the first ones meet caches that are empty and connections that are not made yet."""
 _UNANSWERED: Final = "SELECT FROM turns WHERE finished_at IS NULL"
-WINDOW_S: Final = 5.0
+WINDOW_S: Final = 4.0
 
 
 def measure(*, smoke: bool = False) -> Sequence[Figure]:
