@@ -4,8 +4,8 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from multiprocessing import get_context
-from signal import SIG_IGN, SIGINT, signal
+from multiprocessing import get_context, resource_tracker
+from signal import SIG_BLOCK, SIG_UNBLOCK, SIGINT, pthread_sigmask
 from typing import TYPE_CHECKING
 
 import click
@@ -107,9 +107,11 @@ def _judged(read: "Cast", phrases: "Phrases") -> "Sequence[Verdict]":
     with click.progressbar(length=count, label=label, file=sys.stderr) as bar:
         parts = parts_of(read, phrases, Vocabulary(read, phrases))
         processes = min(len(parts), os.cpu_count() or 1)
-        handler = signal(SIGINT, SIG_IGN)  # which they inherit: Ctrl-C ends this process, and this one them
+        # They inherit what is blocked: Ctrl-C ends this process, and this one them. What comes meanwhile waits.
+        resource_tracker.ensure_running()  # or the pool starts it, which unblocks
+        pthread_sigmask(SIG_BLOCK, {SIGINT})
         with get_context("spawn").Pool(processes) as pool:
-            signal(SIGINT, handler)
+            pthread_sigmask(SIG_UNBLOCK, {SIGINT})
             for judged in pool.imap(judge, parts):
                 verdicts += judged
                 bar.update(len(judged))
