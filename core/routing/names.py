@@ -156,7 +156,7 @@ class Names:
     def _around(self, text: str, span: _Span) -> tuple[str, ...]:
         before = text[: span.start] if span.start <= _BEFORE else _CUT + text[span.start - _BEFORE : span.start]
         after = text[span.end :] if len(text) - span.end <= _AFTER else text[span.end : span.end + _AFTER] + _CUT
-        if not self._honorific.match(after):
+        if not self._honorific.match(after):  # all at once first: most names have none
             return (f"{before}{NAME}{after}",)
         found = (each.match(after) for each in self._honorifics)
         ends = sorted({0, *(match.end() for match in found if match)}, reverse=True)

@@ -31,17 +31,16 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
         place.remember(THREADS, load_cast(DEFAULT_PROMPTS).default.id)
         place.standin.delay(chat=LLM_MS)
         mine, loop = list[Sample](), list[Sample]()
-        with place.worker(THREADS) as worker, _stopped(worker):
+        with place.worker(THREADS) as worker:
             for _ in range(rounds):
-                with _going_on(worker):
-                    mine.append(_ours(place, worker, warm_up, window_s))
-                with place.bare() as bare:  # anew: one that went on would meet all its answers at once
+                mine.append(_ours(place, worker, warm_up, window_s))
+                # The bare loop anew: one that went on would meet all its answers at once.
+                with _stopped(worker), place.bare() as bare:
                     place.wait_for_sends(bare, warm_up)
                     loop.append(place.sample(bare, window_s))
             if smoke:
                 return [*_beside_the_bare_loop(mine, loop), _connections(mine)]
-            with _going_on(worker):
-                reported = _ours(place, worker, warm_up, window_s, reports=True)
+            reported = _ours(place, worker, warm_up, window_s, reports=True)
         with place.worker(THREADS, MODERATION="openai") as worker:
             moderated = _ours(place, worker, warm_up, window_s)
     return [
@@ -107,21 +106,12 @@ def _ours(place: Ground, worker: Child, warm_up: int, window_s: float, *, report
 
 @contextmanager
 def _stopped(process: Child) -> Generator[None]:
-    """It does nothing but in `_going_on`: who is measured has the core to itself, and it need not start anew."""
+    """It does nothing meanwhile: who is measured has the core to itself, and it need not start anew."""
     process.send(signal.SIGSTOP)
     try:
         yield
     finally:
         process.send(signal.SIGCONT)
-
-
-@contextmanager
-def _going_on(process: Child) -> Generator[None]:
-    process.send(signal.SIGCONT)
-    try:
-        yield
-    finally:
-        process.send(signal.SIGSTOP)
 
 
 if __name__ == "__main__":

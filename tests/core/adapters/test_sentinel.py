@@ -57,7 +57,7 @@ def test_the_door_finds_the_new_master_when_the_old_one_is_killed_or_frozen(serv
         failed = servers.fail_over(by)
         accept_when_it_can(way_in, 2)
         if by == signal.SIGSTOP:  # it comes back as one who still believes to be the master
-            servers.servers[failed].ask_to_end(signal.SIGCONT)
+            servers.servers[failed].send(signal.SIGCONT)
         else:
             servers.start_server(failed, replica_of=None)
         for number in range(3, 6):
@@ -79,7 +79,7 @@ def test_a_demoted_master_that_still_answers_is_left_at_its_first_refusal(server
 
 def test_with_two_of_three_sentinels_gone_a_new_connection_is_still_made_within_the_bound(servers: Watched):
     for sentinel in servers.sentinels[:2]:
-        sentinel.ask_to_end(signal.SIGSTOP)  # worse than gone: it accepts and is silent
+        sentinel.send(signal.SIGSTOP)  # worse than gone: it accepts and is silent
     with closing(door(servers.url, servers.url)) as way_in:
         began = time.monotonic()
         way_in.accept(message(1))
