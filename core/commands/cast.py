@@ -4,14 +4,14 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from multiprocessing import get_context, resource_tracker
-from signal import SIG_BLOCK, SIG_UNBLOCK, SIGINT, pthread_sigmask
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
 
 from core.cast.examples import NOBODY
 from core.commands.exits import SAYS_NO, checked
+from core.commands.processes import spread
 from core.config import Environment, PromptSettings
 
 if TYPE_CHECKING:  # loaded when a command runs
@@ -106,13 +106,8 @@ def _judged(read: "Cast", phrases: "Phrases") -> "Sequence[Verdict]":
     verdicts: list[Verdict] = []
     with click.progressbar(length=count, label=label, file=sys.stderr) as bar:
         parts = parts_of(read, phrases, Vocabulary(read, phrases))
-        processes = min(len(parts), os.cpu_count() or 1)
-        # They inherit what is blocked: Ctrl-C ends this process, and this one them. What comes meanwhile waits.
-        resource_tracker.ensure_running()  # or the pool starts it, which unblocks
-        pthread_sigmask(SIG_BLOCK, {SIGINT})
-        with get_context("spawn").Pool(processes) as pool:
-            pthread_sigmask(SIG_UNBLOCK, {SIGINT})
-            for judged in pool.imap(judge, parts):
+        with closing(spread(judge, parts)) as each_judged:
+            for judged in each_judged:
                 verdicts += judged
                 bar.update(len(judged))
     return verdicts

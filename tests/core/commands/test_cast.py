@@ -6,7 +6,6 @@ import pty
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -166,28 +165,6 @@ def test_an_interrupt_ends_it_and_the_processes_it_started_at_once():
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(check.pid, signal.SIGKILL)
-
-
-INTERRUPTED_AS_THEY_START = """
-import os, signal
-from multiprocessing.context import SpawnContext
-
-def pool(self, *given, make=SpawnContext.Pool):
-    os.kill(os.getpid(), signal.SIGINT)
-    return make(self, *given)
-
-SpawnContext.Pool = pool
-from core.cli import main
-main(["cast", "check"])
-"""
-
-
-def test_an_interrupt_while_its_processes_start_is_not_lost(two: Path):
-    environment = {"PATH": os.environ["PATH"], "PROMPTS_DIR": str(two)}
-    command = [sys.executable, "-c", INTERRUPTED_AS_THEY_START]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.split()[-1] == "Aborted!"
 
 
 def test_of_one_character_only_what_concerns_her_is_shown(two: Path):
