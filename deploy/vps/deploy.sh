@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Brings this checkout to a server, switches it over while it serves, and goes back by itself unless the new release
-# proved that it works. Needs ssh (as root) and rsync here; systemd, Python 3.11 with venv, and rsync there.
+# proved that it works. Needs ssh (as root, or as somebody who may sudo without a password) and rsync here; systemd,
+# Python 3.11 with venv, and rsync there.
 set -euo pipefail
 
 usage() {
     cat <<'END'
-usage: deploy.sh [options] HOST            HOST as ssh knows it, e.g. root@bot.example.com
+usage: deploy.sh [options] HOST            HOST as ssh knows it, e.g. root@bot.example.com; others than root use sudo
   --setup [--workers N]  the first time: makes user, folders and units; N workers (2)
   --env FILE             the environment to send (.env where there is one; else the host's stays)
   --prompts DIR          the cast to send (prompts); files that only the host has stay there
@@ -61,8 +62,11 @@ if [ -z "$env_file" ] && [ -e "$root/.env" ]; then env_file=$root/.env; fi
 # A connection that is dead is noticed within 45 s.
 ssh=(ssh "${ssh_config[@]}" -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=3)
 printf -v remote_shell '%q ' "${ssh[@]}"
-on_host() { "${ssh[@]}" "$host" "$@"; }
-push() { rsync --archive --compress --no-owner --no-group --rsh="$remote_shell" "$@"; }
+# Both are read by the shell over there.
+# shellcheck disable=SC2016
+as_root='$([ "$(id -u)" = 0 ] || echo sudo -n)'
+on_host() { "${ssh[@]}" "$host" "$as_root sh -c ${1@Q}"; }
+push() { rsync --archive --compress --no-owner --no-group --rsh="$remote_shell" --rsync-path="$as_root rsync" "$@"; }
 
 release_id() { # when and from what: sorts by time
     local commit=''
@@ -99,7 +103,8 @@ not_done() {
 
 converse() { # ID FORWARD: the host works as long as we are there, and goes back when we are not
     local script=$base/.host-$$-$RANDOM.sh
-    on_host "umask 077 && mkdir -p $base && chmod 755 $base && cat >$script" <"$here/host.sh"
+    on_host "umask 077 && mkdir -p $base && chmod 755 $base && cat >$script" <"$here/host.sh" ||
+        { echo "deploy.sh: not done; log in as root, or as somebody who may sudo without a password" >&2 && exit 1; }
     coproc HOST_SESSION { on_host "bash $script session '$1' $keep $workers $2; code=\$?; rm -f $script; exit \$code"; }
     session=$HOST_SESSION_PID
     exec {HOST_SAYS}<&"${HOST_SESSION[0]}" {HOST_HEARS}>&"${HOST_SESSION[1]}"
@@ -127,12 +132,12 @@ converse() { # ID FORWARD: the host works as long as we are there, and goes back
 }
 
 case $action in
-status) on_host bash -s -- status <"$here/host.sh" ;;
+status) on_host "bash -s -- status" <"$here/host.sh" || exit 1 ;;
 dry-run)
     echo "would send to $host, as $(release_id):"
     # Compared with what serves there; without an rsync on an empty folder nothing can be created.
-    send_code "$base/current" --dry-run --itemize-changes
-    send_prompts "$base/current" --dry-run --itemize-changes
+    { send_code "$base/current" --dry-run --itemize-changes &&
+        send_prompts "$base/current" --dry-run --itemize-changes; } || exit 1
     [ -z "$env_file" ] || echo "$env_file as the environment"
     ;;
 rollback) converse "$back_to" no ;;

@@ -27,7 +27,7 @@ from deploy.local.stack import ROOT, SIMULATED_TWILIO
 from tests.deploy.vps.load import Load
 from tests.deploy.vps.machine import Machine
 
-pytestmark = [pytest.mark.debian("systemd-analyze", "sshd", "rsync", "ssh"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.debian("systemd-analyze", "sshd", "rsync", "ssh", "sudo"), pytest.mark.timeout(1500)]
 SENT = ("core", "webhook", "worker", "deploy", "prompts", "pyproject.toml", "uv.lock", "README.md", "LICENSE")
 PATIENCE_S = 600
 STORE = ROOT / ".cache/vps-test"
@@ -72,18 +72,18 @@ class Deployment:
     port: int
     environ: dict[str, str]
 
-    def start(self, *arguments: str) -> "Running":
+    def start(self, *arguments: str, host: str = "bot") -> "Running":
         command = [str(self.checkout / "deploy/vps/deploy.sh"), "--ssh-config", str(self.machine.ssh_config)]
         said = self.checkout.parent / f"deploy-{next(_numbers)}.log"
         with said.open("wb") as log:
             process = subprocess.Popen(
-                [*command, *arguments, "bot"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*command, *arguments, host], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         return Running(process=process, said=said)
 
-    def deploy(self, *arguments: str, code: int = 0) -> str:
+    def deploy(self, *arguments: str, code: int = 0, host: str = "bot") -> str:
         """Runs deploy.sh to its end; returns what it said."""
-        return self.start(*arguments).ended(code)
+        return self.start(*arguments, host=host).ended(code)
 
     def serving(self) -> str:
         """The release that answers."""
@@ -282,6 +282,41 @@ def test_a_rollback_goes_to_the_release_before_and_only_proven_ones_stay(deploym
     deployment.all_is_well_on(kept[0], "+15550400003")
     assert deployment.machine.run("ls /opt/sisters/releases").split() == sorted([now, kept[0]])
     assert "is not on this host" in deployment.deploy("--rollback", "20200101-000000", code=1)
+
+
+def test_who_is_not_root_deploys_by_sudo(deployment: Deployment):
+    machine, before, somebody = deployment.machine, deployment.serving(), "somebody@bot"
+    machine.run("useradd --password '*' somebody")
+    refused = deployment.deploy(host=somebody, code=1)
+    assert "log in as root, or as somebody who may sudo without a password" in refused
+    deployment.deploy("--status", host=somebody, code=1)
+    deployment.deploy("--dry-run", host=somebody, code=1)
+    assert deployment.serving() == before
+    machine.run("umask 227 && echo 'somebody ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/somebody")
+    (deployment.checkout / "core/added.py").write_text("")
+    assert "core/added.py" in deployment.deploy("--dry-run", host=somebody)
+    (deployment.checkout / "core/added.py").unlink()
+    deployment.deploy(host=somebody)
+    release = deployment.serving()
+    assert release > before
+    assert f"current   {release}\n" in deployment.deploy("--status", host=somebody)
+    assert machine.run("find /opt/sisters ! -user root ! -user sisters").strip() == ""
+    deployment.deploy("--rollback", host=somebody)
+    deployment.all_is_well_on(before, "+15550400007")
+
+
+def test_private_prompts_stay_unless_they_are_to_be_mirrored(deployment: Deployment):
+    private, own = "current/prompts/kasho_system_prompt.txt", deployment.checkout.parent / "prompts"
+    deployment.machine.run(f"echo 'You are private.' >/opt/sisters/{private}")
+    shutil.copytree(deployment.checkout / "prompts", own)
+    (own / "own.txt").write_text("of another directory")
+    deployment.deploy("--prompts", str(own))
+    assert deployment.machine.run(f"cat /opt/sisters/{private}") == "You are private.\n"
+    assert deployment.machine.run("cat /opt/sisters/current/prompts/own.txt") == "of another directory"
+    deployment.deploy("--mirror-prompts")
+    kept = deployment.machine.run("ls /opt/sisters/current/prompts").split()
+    assert not {"kasho_system_prompt.txt", "own.txt"} & set(kept)
+    deployment.all_is_well_on(deployment.serving(), "+15550400008")
 
 
 def test_old_code_that_runs_on_is_told(deployment: Deployment):
