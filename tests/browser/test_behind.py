@@ -119,6 +119,7 @@ def test_knobs_of_the_next_message_go_with_one_message_only(seat: Seat):
     for knob in seat.ask("/simulator/knobs"):
         if knob.get("inbound", {}).get("burst"):
             before = seat.own("Bo").count()
+            expect(seat.page.locator(f"[data-knob='{knob['id']}']")).to_contain_text("Send as Bo")  # who wrote last
             seat.page.locator(f"[data-knob='{knob['id']}']").click()
             expect(seat.own("Bo")).to_have_count(before + len(knob["inbound"]["burst"]))
 
@@ -160,7 +161,9 @@ def test_the_lab_tells_who_would_answer_and_what_would_change_it(seat: Seat):
     expect(first.locator(".bars .won")).to_have_count(1)
     first.locator(".changes summary").click()
     expect(first.locator(".changes li").first).to_contain_text("without ")
+    expect(first.locator(".why .pill")).to_have_text(re.compile(r"^\d+ %$"))
     expect(results.last.locator(".ladder .decided")).to_contain_text("stay")
+    expect(results.last.locator(".why .pill")).to_have_count(0)  # nobody was sure
     assert seat.ask("/simulator/messages") == []
 
 

@@ -140,22 +140,56 @@ def test_shift_and_enter_begin_a_line_and_enter_sends(seat: Seat):
     assert seat.ask("/simulator/messages")[0]["body"] == "one\ntwo"
 
 
+PICTURE = Path(__file__).parents[2] / "deploy" / "simulator" / "page" / "icon.svg"
+
+
 def form_of_last_webhook(seat: Seat) -> dict[str, str]:
     request = seat.ask("/simulator/calls?endpoint=webhook")[-1]["request"]
     return seat.page.evaluate("text => Object.fromEntries(new URLSearchParams(text))", request)
 
 
-def test_a_picture_goes_out_as_whatsapp_sends_it(seat: Seat):
-    picture = Path(__file__).parents[2] / "deploy" / "simulator" / "page" / "icon.svg"
+def pick(seat: Seat, item: str, path: Path) -> Locator:
+    """Ana chooses a file; returns the question that shows it."""
     seat.phone("Ana").get_by_role("button", name="Attach").click()
     with seat.page.expect_file_chooser() as choosing:
-        seat.page.get_by_role("menuitem", name="Photo").click()
-    choosing.value.set_files(picture)
+        seat.page.get_by_role("menuitem", name=item).click()
+    choosing.value.set_files(path)
+    return seat.page.get_by_role("dialog")
+
+
+def test_a_picture_is_shown_first_and_goes_out_as_whatsapp_sends_it(seat: Seat):
+    question = pick(seat, "Photo", PICTURE)
+    expect(question.get_by_role("img", name="icon.svg")).to_be_visible()
+    seat.page.keyboard.press("Enter")
     expect(seat.own("Ana").locator(".picture img")).to_be_visible()
     seat.answered("Ana")
     form = form_of_last_webhook(seat)
     assert (form["NumMedia"], form["MediaContentType0"], form["MessageType"]) == ("1", "image/svg+xml", "image")
-    assert form["MessageSid"].startswith("MM")
+    assert (form["MessageSid"][:2], form["Body"]) == ("MM", "")
+
+
+def test_a_caption_goes_out_with_its_picture_as_one_message(seat: Seat):
+    expect(pick(seat, "Photo", PICTURE)).to_be_visible()
+    seat.page.keyboard.type(" my new icon ")
+    seat.page.keyboard.press("Enter")
+    expect(seat.own("Ana")).to_have_count(1)
+    expect(seat.own("Ana").locator(".picture img")).to_be_visible()
+    expect(seat.own("Ana").locator(".text")).to_have_text("my new icon")
+    expect(seat.field("Ana")).to_be_focused()
+    seat.answered("Ana")
+    form = form_of_last_webhook(seat)
+    assert (form["NumMedia"], form["Body"]) == ("1", "my new icon")
+
+
+def test_what_was_chosen_by_mistake_is_not_sent(seat: Seat, tmp_path: Path):
+    letter = tmp_path / "letter.txt"
+    letter.write_text("Dear Kasho")
+    question = pick(seat, "Any file", letter)
+    expect(question.locator(".preview")).to_have_text("letter.txt10 B")
+    seat.page.keyboard.press("Escape")
+    expect(question).to_have_count(0)
+    expect(seat.phone("Ana").get_by_role("button", name="Attach")).to_be_focused()
+    assert seat.ask("/simulator/messages") == []
 
 
 def test_a_recorded_voice_note_goes_out_and_can_be_heard(seat: Seat):

@@ -1,6 +1,8 @@
 /** What can be sent beside text: a picture, a sound, any file, a place, a tapped button. */
 
+import { sizeOf } from "./attachment.js";
 import { el } from "./dom.js";
+import { icon } from "./icons.js";
 import { ask, field, note, openMenu } from "./menu.js";
 
 const LARGEST_BYTES = 16_000_000;
@@ -43,6 +45,7 @@ function pick(accept, send) {
 }
 
 /**
+ * Sends a sound at once; all else is shown first, and may get a caption.
  * @param {Blob} file
  * @param {Send} send
  */
@@ -56,7 +59,29 @@ export async function sendFile(file, send) {
     return;
   }
   const type = (file.type || "application/octet-stream").replace(/;\s*/u, "; ");
-  send({ media: [{ content_type: type, data_base64: await base64(file) }] }, [URL.createObjectURL(file)]);
+  const shown = URL.createObjectURL(file);
+  const caption = type.startsWith("audio/") ? "" : await captionOf(file, shown);
+  if (caption === null) {
+    URL.revokeObjectURL(shown);
+    return;
+  }
+  const media = [{ content_type: type, data_base64: await base64(file) }];
+  send(caption ? { media, body: caption } : { media }, [shown]);
+}
+
+/**
+ * Returns what shall stand under it, null when it shall not be sent.
+ * @param {Blob} file
+ * @param {string} shown where the browser finds it
+ */
+async function captionOf(file, shown) {
+  const picture = file.type.startsWith("image/");
+  const name = file instanceof File ? file.name : "";
+  const look = picture
+    ? el("img", { class: "preview", src: shown, alt: name || "The picture" })
+    : el("p", { class: "preview file" }, icon("file", 26), el("span", {}, el("b", { dir: "auto" }, name || "A file"), el("small", {}, sizeOf(file.size))));
+  const given = await ask(picture ? "Send photo" : "Send file", [look, field("Caption", { name: "caption", placeholder: "Add a caption", maxlength: 1024, dir: "auto" })], "Send");
+  return given && given.caption.trim();
 }
 
 /**

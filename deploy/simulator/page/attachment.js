@@ -71,14 +71,16 @@ function wave(seed) {
   return bars;
 }
 
+/** @param {number} bytes */
+export const sizeOf = (bytes) => (bytes < 1024 ? `${bytes} B` : `${Math.round(bytes / 1024)} kB`);
+
 /** @param {import("./world.js").Media} media */
 function file(media) {
-  const size = media.bytes < 1024 ? `${media.bytes} B` : `${Math.round(media.bytes / 1024)} kB`;
   return el(
     "a",
     { class: "file", href: media.href, target: "_blank", rel: "noopener" },
     icon("file", 26),
-    el("span", {}, el("b", {}, media.content_type.split(";")[0]), el("small", {}, size)),
+    el("span", {}, el("b", {}, media.content_type.split(";")[0]), el("small", {}, sizeOf(media.bytes))),
   );
 }
 

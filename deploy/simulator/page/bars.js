@@ -106,3 +106,10 @@ export function shortNumber(value) {
 
 /** @param {number} value */
 export const percent = (value) => `${Math.round(value * 100)} %`;
+
+/**
+ * How sure the rung was that decided; the last two are asked because nobody was.
+ * @param {string} tier
+ * @param {number} confidence
+ */
+export const surely = (tier, confidence) => (tier === "stay" || tier === "default" ? null : el("span", { class: "pill" }, percent(confidence)));

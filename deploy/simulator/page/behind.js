@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { kindOf } from "./attachment.js";
-import { evidenceChips, ladder, percent, scoreBars, TIER_WORDS, titleOf } from "./bars.js";
+import { evidenceChips, ladder, scoreBars, surely, TIER_WORDS, titleOf } from "./bars.js";
 import { isOwn } from "./bubble.js";
 import { duration, exact, time } from "./clock.js";
 import { meaning } from "./codes.js";
@@ -225,7 +225,7 @@ export class Behind {
     if (!decision) return null;
     return section(
       "Who answers, and why",
-      el("p", { class: "why" }, el("b", {}, titleOf(this.world.cast, decision.character)), ` by ${decision.tier}`, el("span", { class: "pill" }, percent(decision.confidence)), el("small", {}, TIER_WORDS[decision.tier] ?? "")),
+      el("p", { class: "why" }, el("b", {}, titleOf(this.world.cast, decision.character)), ` by ${decision.tier}`, surely(decision.tier, decision.confidence), el("small", {}, TIER_WORDS[decision.tier] ?? "")),
       ladder(decision.tier, decision.asked),
       decision.scores ? scoreBars(this.world.cast, decision.scores, decision.characters ?? [decision.character]) : null,
       evidenceChips(this.world.cast, decision.evidence),

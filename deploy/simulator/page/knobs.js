@@ -18,7 +18,7 @@ const GROUPS = {
 export class Knobs {
   /**
    * @param {import("./world.js").World} world
-   * @param {{ close: () => void, burst: (knob: any) => void }} wishes
+   * @param {{ close: () => void, burst: (knob: any) => void, writer: () => string }} wishes
    */
   constructor(world, wishes) {
     this.world = world;
@@ -98,7 +98,7 @@ export class Knobs {
   /** @param {any} knob */
   #once(knob) {
     if (knob.inbound.burst) {
-      return el("button", { type: "button", class: "switch act", data: { knob: knob.id }, on: { click: () => this.wishes.burst(knob) } }, el("span", { class: "switch-words" }, el("b", {}, knob.label), el("small", {}, knob.help)), el("span", { class: "act-word" }, icon("burst", 16), "Send"));
+      return el("button", { type: "button", class: "switch act", data: { knob: knob.id }, on: { click: () => this.wishes.burst(knob) } }, el("span", { class: "switch-words" }, el("b", {}, knob.label), el("small", {}, knob.help)), el("span", { class: "act-word" }, icon("burst", 16), `Send as ${this.wishes.writer()}`));
     }
     const on = this.world.next?.id === knob.id;
     return el(

@@ -33,10 +33,11 @@ const phones = new Phones(world, people, {
   },
   moved: () => {
     syncPeople();
+    knobs.sync();
     if (world.loaded) go({ person: phones.active });
   },
 });
-const knobs = new Knobs(world, { close, burst: (knob) => phones.activePhone?.burst(knob) });
+const knobs = new Knobs(world, { close, burst: (knob) => phones.activePhone?.burst(knob), writer: () => phones.activePhone?.person.name ?? "…" });
 const behind = new Behind(world, {
   close,
   tab: (tab) => go({ tab }),

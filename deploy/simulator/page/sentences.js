@@ -1,7 +1,7 @@
 /** The lab's bench: sentences in, who would answer each and why out. */
 
 import { post } from "./api.js";
-import { evidenceChips, ladder, percent, scoreBars, TIER_WORDS, titleOf, toneOf } from "./bars.js";
+import { evidenceChips, ladder, scoreBars, surely, TIER_WORDS, titleOf, toneOf } from "./bars.js";
 import { el, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { keep, recall } from "./memory.js";
@@ -104,7 +104,7 @@ export class Sentences {
       "li",
       { class: "result" },
       el("p", { class: "result-text", dir: "auto" }, result.text),
-      el("p", { class: "why" }, el("b", { class: `name-${toneOf(cast, result.character)}` }, who), ` by ${result.tier}`, el("span", { class: "pill" }, percent(result.confidence)), el("small", {}, [TIER_WORDS[result.tier], result.switched && before && `takes over from ${titleOf(cast, before.character)}`].filter(Boolean).join(", "))),
+      el("p", { class: "why" }, el("b", { class: `name-${toneOf(cast, result.character)}` }, who), ` by ${result.tier}`, surely(result.tier, result.confidence), el("small", {}, [TIER_WORDS[result.tier], result.switched && before && `takes over from ${titleOf(cast, before.character)}`].filter(Boolean).join(", "))),
       ladder(result.tier, result.asked),
       scoreBars(cast, result.scores, result.characters),
       evidenceChips(cast, result.evidence),
