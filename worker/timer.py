@@ -4,12 +4,18 @@ import os
 from datetime import timedelta
 from typing import Any, Final
 
+import structlog
+from celery import signals
+
+from core import __version__
 from core.adapters.wakeups import CATCH_UP, DROP_OLD, QUEUE, SWEEP
 from core.keeping.catchup import EVERY as CATCH_UP_EVERY
 from core.keeping.retention import EVERY as DROP_OLD_EVERY
 from worker.broker import application
 
 SWEEP_EVERY: Final = timedelta(seconds=5)
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def _every(period: timedelta, task: str) -> dict[str, Any]:
@@ -28,6 +34,12 @@ app.conf.beat_schedule = {
     "catch-up": _every(CATCH_UP_EVERY, CATCH_UP),
     "drop-old": _every(DROP_OLD_EVERY, DROP_OLD),
 }
+
+
+@signals.beat_init.connect
+def _say_so(**_: Any) -> None:
+    """It keeps nothing that one could look at: this line is what deploy.sh waits for."""
+    _log.info("beat_started", version=__version__)
 
 
 def run() -> None:

@@ -16,6 +16,7 @@ SECRETS=/etc/sisters/secrets
 UV_VERSION=0.13.9
 SERVICES=(sisters-webhook.service sisters-beat.service)
 DEPLOYER_ANSWERS_WITHIN_S=120
+BEGUN_AFTER_S=45
 export UV_CACHE_DIR=${UV_CACHE_DIR:-$BASE/cache/uv} UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1
 
 # Who listens may be gone (a laptop that was closed): that must never break what is being done.
@@ -168,7 +169,10 @@ proven() { # UNIT: nothing of the next one is touched before this one is at work
     sisters-trial.service) proof=sisters-proof@trial.service ;;
     sisters-webhook.service) proof=sisters-proof@webhook.service ;;
     sisters-worker@*) proof=sisters-proof@worker-$pid.service ;;
-    *) return 0 ;;
+    sisters-beat.service)
+        begun "$unit" "$pid"
+        return
+        ;;
     esac
     systemctl start "$proof" &
     asked=$!
@@ -179,6 +183,17 @@ proven() { # UNIT: nothing of the next one is touched before this one is at work
         sleep 0.2
     done
     wait "$asked" || { why "$proof"; return 1; }
+}
+begun() { # UNIT, PID: it says so itself; one of a release from before that has begun when it still lives after a while
+    local left=$BEGUN_AFTER_S
+    until journalctl --quiet --output=cat "_PID=$2" | grep -q '"event": "beat_started"'; do
+        if [ "$(main_pid "$1")" != "$2" ]; then
+            tell "$1 did not begin"
+            return 1
+        fi
+        [ $((left -= 1)) -gt 0 ] || return 0
+        sleep 1
+    done
 }
 why() { # UNIT: its last lines, for whoever looks at a failed deploy
     journalctl --no-pager --quiet --output=cat --lines=15 --unit="$1" >&2 || true
@@ -253,7 +268,7 @@ session() { # ID KEEP WORKERS FORWARD
     echo "$$" >"$BASE/session.pid"
     settle
     old=$(linked current)
-    if [ "$workers" -gt 0 ]; then set_up >&2 </dev/null; fi
+    if [ "$workers" -gt 0 ]; then check_host >&2 </dev/null; fi
     [ -n "$old" ] || [ "$workers" -gt 0 ] || fail "nothing is set up on this host: deploy.sh --setup"
     if [ "$forward" = yes ]; then
         mkdir -p "$BASE/releases/$id/prompts"
@@ -264,6 +279,7 @@ session() { # ID KEEP WORKERS FORWARD
         answer "send $id $old"
         hear sent 3600
         [ -s "$BASE/releases/$id/env" ] || fail "no environment: send a .env with the first deploy (--env FILE)"
+        if [ "$workers" -gt 0 ]; then set_up "$id" >&2 </dev/null; fi
         step "packages from the lock"
         build "$id" >&2 </dev/null
     else
@@ -286,7 +302,7 @@ previous_release() { # ID or nothing, CURRENT: the one asked for, else the newes
     fi
 }
 
-set_up() {
+check_host() {
     local program
     for program in python3 rsync systemctl flock; do
         command -v "$program" >/dev/null || fail "$program is missing; Debian: apt-get install python3-venv rsync"
@@ -294,9 +310,10 @@ set_up() {
     python3 -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
         fail "Python 3.11 or newer with venv is needed; Debian: apt-get install python3-venv"
     [ -d /run/systemd/system ] || fail "systemd does not run here"
-    mkdir -p /etc/sysusers.d
-    # shellcheck disable=SC2016 # a line of systemd's own format
-    echo 'u sisters - "Sisters on WhatsApp"' >/etc/sysusers.d/sisters.conf
+}
+
+set_up() { # ID: the user of its processes, and where secrets lie
+    install -D -m 644 "$BASE/releases/$1/deploy/systemd/sysusers.conf" /etc/sysusers.d/sisters.conf
     systemd-sysusers /etc/sysusers.d/sisters.conf
     install -d -m 700 /etc/sisters "$SECRETS"
 }

@@ -232,7 +232,11 @@ def test_a_dry_run_and_a_status_change_nothing(deployment: Deployment):
 
 @pytest.mark.parametrize(
     ("broken", "expected"),
-    [("webhook/twilio.py", "did not pass its trial"), ("worker/tasks.py", "was not proven")],
+    [
+        ("webhook/twilio.py", "did not pass its trial"),
+        ("worker/tasks.py", "was not proven"),
+        ("worker/timer.py", "sisters-beat.service did not begin"),
+    ],
 )
 def test_a_release_that_does_not_work_ends_on_the_one_before(deployment: Deployment, broken: str, expected: str):
     before, file = deployment.serving(), deployment.checkout / broken
@@ -242,7 +246,7 @@ def test_a_release_that_does_not_work_ends_on_the_one_before(deployment: Deploym
     file.write_text(good)
     assert expected in said
     assert "what served before serves" in said
-    deployment.all_is_well_on(before, f"+155504001{len(broken)}")
+    deployment.all_is_well_on(before, f"+155504{sum(broken.encode())}")
 
 
 @pytest.mark.parametrize(
