@@ -30,13 +30,14 @@ sent=(core webhook worker deploy pyproject.toml uv.lock README.md LICENSE)
 base=/opt/sisters
 
 host='' action=deploy workers=0 set_up=no env_file='' prompts=$root/prompts mirror=() keep=5 ssh_config=() back_to=''
+value() { [ -n "$2" ] || wrong "$1 needs a value"; }
 number() { [[ $2 =~ ^[1-9][0-9]{0,2}$ ]] || wrong "$1: should be a number from 1 to 999"; }
 while [ $# -gt 0 ]; do
     case $1 in
     --setup) set_up=yes ;;
     --workers) number "$1" "${2:-}" && workers=$2 && shift ;;
-    --env) env_file=${2:?} && shift ;;
-    --prompts) prompts=${2:?} && shift ;;
+    --env) value "$1" "${2:-}" && env_file=$2 && shift ;;
+    --prompts) value "$1" "${2:-}" && prompts=$2 && shift ;;
     --mirror-prompts) mirror=(--delete) ;;
     --dry-run) action=dry-run ;;
     --rollback)
@@ -45,7 +46,7 @@ while [ $# -gt 0 ]; do
         ;;
     --status) action=status ;;
     --keep) number "$1" "${2:-}" && keep=$2 && shift ;;
-    --ssh-config) ssh_config=(-F "${2:?}") && shift ;;
+    --ssh-config) value "$1" "${2:-}" && ssh_config=(-F "$2") && shift ;;
     -h | --help) usage && exit 0 ;;
     -*) wrong "unknown option $1 (--help)" ;;
     *) [ -z "$host" ] || wrong "one HOST only"; host=$1 ;;
@@ -113,7 +114,7 @@ converse() { # ID FORWARD: the host works as long as we are there, and goes back
     while hear; do
         case $answer in
         send)
-            echo "-- sending $told to $host"
+            echo "-- sending $told to $host${env_file:+, with $env_file as its environment}"
             send "$told" "$before" || not_done "sending failed"
             say sent
             ;;

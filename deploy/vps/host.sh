@@ -279,6 +279,7 @@ session() { # ID KEEP WORKERS FORWARD
         answer "send $id $old"
         hear sent 3600
         [ -s "$BASE/releases/$id/env" ] || fail "no environment: send a .env with the first deploy (--env FILE)"
+        changed_names "$old" "$id"
         if [ "$workers" -gt 0 ]; then set_up "$id" >&2 </dev/null; fi
         step "packages from the lock"
         build "$id" >&2 </dev/null
@@ -290,6 +291,14 @@ session() { # ID KEEP WORKERS FORWARD
     install -m 755 "$0" "$BASE/host.sh"
     prune "$keep"
     answer "kept $id"
+}
+
+changed_names() { # ID before or nothing, ID: which variables another environment was sent for
+    local names
+    [ -n "$1" ] || return 0
+    names=$({ diff <(sort "$BASE/releases/$1/env") <(sort "$BASE/releases/$2/env") || true; } |
+        sed -n 's/^[<>] \([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p' | sort -u | xargs)
+    [ -z "$names" ] || tell "-- the environment changes: $names"
 }
 
 previous_release() { # ID or nothing, CURRENT: the one asked for, else the newest before the current one

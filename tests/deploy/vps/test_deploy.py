@@ -364,9 +364,11 @@ def test_a_secret_in_a_file_is_a_credential_of_each_process_and_in_no_environmen
     rest = {name: value for name, value in deployment.environ.items() if name != "TWILIO_AUTH_TOKEN"}
     (deployment.checkout / ".env").write_text("".join(f"{name}={value}\n" for name, value in rest.items()))
     try:
-        deployment.deploy()
+        said = deployment.deploy()
     finally:
         (deployment.checkout / ".env").unlink()
+    assert f"with {deployment.checkout}/.env as its environment\n" in said
+    assert "-- the environment changes: TWILIO_AUTH_TOKEN\n" in said
     deployment.all_is_well_on(deployment.serving(), "+15550400006")
     for unit in ("sisters-webhook", "sisters-worker@1", "sisters-beat"):
         pid = machine.run(f"systemctl show -P MainPID {unit}").strip()
