@@ -121,6 +121,15 @@ install_units() { # ID: its unit files, and what its environment changes in them
     fi
 }
 
+install_command() { # ID: `sisters` for whoever operates the bot; a release from before it had one changes nothing
+    local source=$BASE/releases/$1/deploy/vps/command.py
+    [ -e "$source" ] || return 0
+    install -m 644 "$source" "$BASE/command.py"
+    printf '#!/bin/sh\nexec %s %s "$@"\n' "$(command -v python3)" "$BASE/command.py" >"$BASE/.sisters"
+    install -D -m 755 "$BASE/.sisters" /usr/local/sbin/sisters
+    rm "$BASE/.sisters"
+}
+
 prune() { # KEEP: the newest ones stay, and whatever is linked; leftovers of uploads that were cut off go
     local release id keep
     keep=$(proven_releases | tail -n "$1")
@@ -289,6 +298,7 @@ session() { # ID KEEP WORKERS FORWARD
     fi
     switch_to "$id" "$forward" "$workers"
     install -m 755 "$0" "$BASE/host.sh"
+    install_command "$id"
     prune "$keep"
     answer "kept $id"
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# A machine of its own in namespaces: real systemd as process 1, real sshd, its own /etc, /opt, /run, /tmp and /var.
-# boot.sh DIRECTORY: a directory with etc/, opt/, var/ and units/; ends when its process 1 is killed.
+# A machine of its own in namespaces: real systemd as process 1, real sshd, its own /etc, /opt, /run, /tmp, /usr/local/sbin and /var.
+# boot.sh DIRECTORY: a directory with etc/, opt/, sbin/, var/ and units/; ends when its process 1 is killed.
 set -eu
 machine=$1
 if [ "${2:-}" != inside ]; then
@@ -17,6 +17,7 @@ mount --make-rprivate /
 umount -l /sys/fs/cgroup 2>/dev/null || true
 mount -t cgroup2 none /sys/fs/cgroup
 for folder in etc opt root var/cache var/log; do mount --bind "$machine/$folder" "/$folder"; done
+mount --bind "$machine/sbin" /usr/local/sbin
 mount -t tmpfs tmpfs /var/lib
 mount --bind "$machine/units" /usr/lib/systemd/system
 # No generator makes units out of what this machine has: no LSB script, no mount.

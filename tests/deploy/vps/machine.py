@@ -116,7 +116,7 @@ class Machine:
                 shutil.move(store / name.rpartition("/")[2], self.path(name).parent)
 
     def _make_disks(self) -> None:
-        for folder in ("opt", "root", "var/cache", "var/log", "units"):
+        for folder in ("opt", "root", "sbin", "var/cache", "var/log", "units"):
             (self.directory / folder).mkdir(parents=True)
         subprocess.run(["cp", "-a", "/etc", str(self.directory / "etc")], check=True, timeout=60)
         etc = self.directory / "etc"

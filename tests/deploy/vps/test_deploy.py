@@ -186,6 +186,14 @@ def test_the_first_deploy_sets_the_machine_up_and_serves(deployment: Deployment)
     assert machine.run("systemctl show -P TimeoutStopUSec sisters-worker@1").strip() == "15s"  # LLM_TIMEOUT_S is 5
 
 
+def test_commands_run_with_what_the_processes_are_given_and_as_their_user(deployment: Deployment):
+    told = deployment.machine.run("cd / && sisters cast check --fast; echo; sisters audit")
+    assert json.loads(told[told.index("{") :])["stuck"] == []
+    assert deployment.machine.run("sisters route hello --nonsense; echo $?", check=False).endswith("\n2\n")
+    refused = deployment.machine.run("runuser -u sisters -- /usr/local/sbin/sisters audit", check=False)
+    assert refused.startswith("sisters: run it as root")
+
+
 def test_the_journal_holds_json_with_priorities_and_access_apart(deployment: Deployment):
     with socket.create_connection(("127.0.0.1", deployment.port), 5) as wire:
         wire.sendall(b"POST /whatsapp HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -370,6 +378,9 @@ def test_a_secret_in_a_file_is_a_credential_of_each_process_and_in_no_environmen
     assert f"with {deployment.checkout}/.env as its environment\n" in said
     assert "-- the environment changes: TWILIO_AUTH_TOKEN\n" in said
     deployment.all_is_well_on(deployment.serving(), "+15550400006")
+    told = machine.run("sisters doctor --offline", check=False)
+    assert "TWILIO_AUTH_TOKEN" in told
+    assert "missing" not in told
     for unit in ("sisters-webhook", "sisters-worker@1", "sisters-beat"):
         pid = machine.run(f"systemctl show -P MainPID {unit}").strip()
         environ = machine.run(f"tr '\\0' '\\n' </proc/{pid}/environ")
