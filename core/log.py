@@ -8,12 +8,14 @@ Where the stream is systemd's journal each line begins with its priority, which 
 then finds errors, and the message is the JSON alone.
 """
 
+import json
 import logging
 import os
 import re
 import sys
 import threading
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TextIO, cast
@@ -86,6 +88,17 @@ def setup(process: str, level: str = "info", *, stream: TextIO | None = None) ->
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False  # what logging prints about its own failures repeats the arguments
     _hook_uncaught()
+
+
+def as_read(problem: str, stream: TextIO) -> str:
+    """Returns a line about what keeps a command from its work, as whoever reads `stream` wants it.
+
+    The words alone; in the journal JSON with the priority of an error, as every line of a process is there.
+    """
+    if not _is_journal(stream):
+        return problem
+    now = datetime.now(UTC).isoformat()
+    return "<3>" + json.dumps({"event": problem, "level": "error", "logger": "sisters", "timestamp": now})
 
 
 def _hook_uncaught() -> None:

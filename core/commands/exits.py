@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from core.errors import NOT_MIGRATED, ConfigurationError, Permanent, Transient, Unreachable
+from core.log import as_read
 
 SAYS_NO: Final = 1
 WRONG_USE: Final = 2
@@ -29,25 +30,29 @@ def checked(command: _Command) -> _Command:
             return command(*args, **kwargs)
         except ConfigurationError as error:
             for problem in error.problems:
-                click.echo(problem, err=True)
+                _tell(problem)
             sys.exit(WRONG_USE)
         except Unreachable as error:
-            click.echo(error.problem, err=True)
+            _tell(error.problem)
             sys.exit(SAYS_NO)
         except Transient as error:
             if error.reason == NOT_MIGRATED:
-                click.echo("DATABASE_URL: the database lacks this release's schema; run sisters migrate", err=True)
+                _tell("DATABASE_URL: the database lacks this release's schema; run sisters migrate")
                 sys.exit(WRONG_USE)
-            click.echo(_broke_off(error), err=True)
+            _tell(_broke_off(error))
             sys.exit(SAYS_NO)
         except Permanent as error:
             problem = (
                 f"TWILIO_ACCOUNT_SID: Twilio refuses us ({error}); check it, and TWILIO_AUTH_TOKEN or TWILIO_API_KEY"
             )
-            click.echo(problem, err=True)
+            _tell(problem)
             sys.exit(WRONG_USE)
 
     return run  # type: ignore[return-value]  # the wrapper takes what the command takes
+
+
+def _tell(problem: str) -> None:
+    click.echo(as_read(problem, sys.stderr), err=True)
 
 
 def _broke_off(error: Transient) -> str:

@@ -1,5 +1,12 @@
 """How a command ends whose service failed it on the way: one line that names the service, and the exit code."""
 
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -29,3 +36,21 @@ def test_who_failed_a_command_is_named(error: OutsideError, code: int, line: str
     assert (done.exit_code, done.stdout) == (code, "")
     [told] = done.stderr.splitlines()
     assert told.startswith(line)
+
+
+def test_in_the_journal_what_is_wrong_is_an_error_in_json_like_every_line():
+    theirs, ours = socket.socketpair()
+    with theirs, ours:
+        found = os.fstat(ours.fileno())
+        environment = {"PATH": os.environ["PATH"], "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+        command = [str(Path(sys.executable).with_name("sisters")), "worker"]
+        done = subprocess.run(
+            command, env=environment, stderr=ours.fileno(), stdout=ours.fileno(), timeout=60, check=False
+        )
+        ours.close()
+        lines = theirs.makefile(encoding="utf-8").read().splitlines()
+    assert done.returncode == 2
+    problems = [json.loads(line.removeprefix("<3>")) for line in lines if line.startswith("<3>")]
+    assert len(problems) == len(lines)
+    assert any(each["event"].startswith("DATABASE_URL: missing") for each in problems)
+    assert {each["level"] for each in problems} == {"error"}
