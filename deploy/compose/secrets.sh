@@ -16,9 +16,11 @@ asked() { # NAME QUESTION
     [ -s "$directory/$1" ] && return
     if [ -t 0 ]; then
         printf '%s: ' "$2" >&2
+        trap 'stty echo; exit 130' INT TERM
         stty -echo
         IFS= read -r value || value=
         stty echo
+        trap - INT TERM
         echo >&2
     else
         IFS= read -r value || value=

@@ -1,8 +1,11 @@
 """The production override as far as it goes without Docker; the rest is `make compose-test ARGS=--production`."""
 
 import os
+import pty
+import signal
 import stat
 import subprocess
+import termios
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -93,6 +96,22 @@ def test_a_secret_that_was_not_given_is_asked_for(tmp_path: Path):
     done = secrets(tmp_path, "token alone\n")
     assert done.returncode == 1
     assert done.stderr.startswith("openai_api_key: nothing given")
+
+
+def test_an_interrupt_at_a_question_leaves_a_terminal_that_shows_what_one_types(tmp_path: Path):
+    ours, its = pty.openpty()
+    environment = os.environ | {"SECRETS_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        [str(HERE / "secrets.sh")], env=environment, stdin=its, stderr=its, stdout=its, start_new_session=True
+    ) as asking:
+        asked = b""
+        while b"auth token" not in asked or termios.tcgetattr(its)[3] & termios.ECHO:
+            asked += os.read(ours, 4096) if b"auth token" not in asked else b""
+        os.killpg(asking.pid, signal.SIGINT)
+        assert asking.wait(timeout=20) == 130
+    assert termios.tcgetattr(its)[3] & termios.ECHO
+    os.close(ours)
+    os.close(its)
 
 
 class Backups:
