@@ -35,5 +35,5 @@ def test_links_lead_somewhere(document: Path):
 
 
 def test_a_link_that_leads_nowhere_is_noticed():
-    text = "[a](nothing.md) [b](#how-fast) [c](#how-slow) [d](deploy/runbook.md#restore) [e](deploy/runbook.md#rest)"
+    text = "[a](nothing.md) [b](#how-fast) [c](#how-slow) [d](deploy/runbook.md#pause) [e](deploy/runbook.md#rest)"
     assert list(broken(ROOT / "README.md", text)) == ["nothing.md", "#how-slow", "deploy/runbook.md#rest"]
