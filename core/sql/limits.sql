@@ -46,7 +46,5 @@ SELECT
         AS tokens_used_up;
 
 -- name: spent_today
--- Open turns too: one that waits for another attempt has paid for the ones before.
-SELECT (SELECT coalesce(sum(cost_usd), 0) FROM turns
-        WHERE finished_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC')
-     + (SELECT coalesce(sum(cost_usd), 0) FROM turns WHERE finished_at IS NULL);
+-- By the day on which it was paid, for turns that are still open or were erased since, too.
+SELECT coalesce(sum(usd), 0) FROM spending WHERE day = (now() AT TIME ZONE 'UTC')::date;

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 
+import psycopg
 import pytest
 
 from core.config import SANDBOX_NUMBER, LimitSettings, TwilioSettings
 from core.deliveries.outbox import PAIR_EVERY
 from core.errors import Permanent, Spent, Transient
+from core.store import load_queries
 from core.turns.limits import SPENT_IS_GOOD_FOR, Limits
 from core.wiring.worker import send_every
 from tests.fakes import Bot, completion
@@ -118,6 +120,28 @@ def test_a_limit_that_is_over_is_answered_and_noticed_anew(database_url: str, re
     bot.close()
 
 
+def test_what_was_paid_counts_on_its_day_whatever_becomes_of_the_turn(database_url: str, redis_url: str) -> None:
+    bot = Bot(database_url, redis_url, BUDGET_USD_PER_DAY=0.5)
+    for person in range(1, 4):
+        bot.llm.answers = [completion("dear", cost_usd=Decimal("0.1"))]
+        say_as(bot, person)
+    bot.change("DELETE FROM deliveries")
+    bot.change("UPDATE messages SET turn_id = NULL")
+    bot.change("DELETE FROM turns WHERE id = (SELECT max(id) FROM turns)")
+    with bot.store.alone() as statement:
+        assert statement.value("spent_today") == Decimal("0.3")
+    assert len(bot.rows("SELECT part FROM spending")) == 3  # they would not have waited for each other
+    bot.close()
+
+
+def test_asking_for_the_budget_reads_no_turn(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        plan = connection.execute(b"EXPLAIN " + load_queries()["spent_today"]).fetchall()
+    told = "\n".join(line for (line,) in plan)
+    assert "spending" in told
+    assert "turns" not in told
+
+
 def test_the_days_budget_holds_for_all_together(database_url: str, redis_url: str) -> None:
     bot = Bot(database_url, redis_url, BUDGET_USD_PER_DAY=0.5)
     bot.llm.answers = [completion("dear", cost_usd=Decimal("0.6"))]
@@ -128,7 +152,7 @@ def test_the_days_budget_holds_for_all_together(database_url: str, redis_url: st
         clock=lambda: time.monotonic() + SPENT_IS_GOOD_FOR.total_seconds(),
     )
     assert limits.reached(conversation_id=0, turn_id=0) == "budget"
-    bot.change("UPDATE turns SET finished_at = finished_at - interval '1 day'")
+    bot.change("UPDATE spending SET day = day - 1")
     fresh = Limits(store=bot.store, settings=LimitSettings.model_validate({"BUDGET_USD_PER_DAY": 0.5}))
     assert fresh.reached(conversation_id=0, turn_id=0) == ""
     bot.close()
