@@ -19,7 +19,7 @@ from core.commands.doctor import doctor
 from core.commands.exits import SAYS_NO
 from core.commands.exits import checked as _checked
 from core.commands.usage import Commands, Number, Span
-from core.config import DatabaseSettings, Environment
+from core.config import MOST_TURNS_AT_ONCE, DatabaseSettings, Environment
 from core.errors import Transient, Unreachable
 
 _MORE: Final = (
@@ -77,7 +77,7 @@ def webhook() -> None:
 
 
 @main.command()
-@click.option("--concurrency", default=100, show_default=True, type=Number(1, 5000), help="turns at once")
+@click.option("--concurrency", default=100, show_default=True, type=Number(1, MOST_TURNS_AT_ONCE), help="turns at once")
 @_checked
 def worker(concurrency: int) -> None:
     """Answer messages (Celery, a thread pool)."""

@@ -75,6 +75,23 @@ _Url = Annotated[str, AfterValidator(_url)]
 _UrlOrNone = Annotated[str, AfterValidator(lambda value: _url(value) if value else value)]
 
 
+def _conninfo(value: str) -> str:
+    """Raises: ValueError with a sentence that repeats no part of the value."""
+    try:
+        conninfo_to_dict(value)
+    except Exception:  # noqa: BLE001 - psycopg's message may repeat the password
+        raise ValueError(
+            "not a connection string that libpq can read; percent-encode special characters, or set POSTGRES_*"
+        ) from None
+    return value
+
+
+_Conninfo = Annotated[str, AfterValidator(_conninfo)]
+
+MOST_TURNS_AT_ONCE: Final = 5000
+"""Of one worker: a turn is a thread."""
+
+
 class _Group(BaseModel):
     """Settings that belong together. Field aliases are the names in the environment; secrets are kept out of repr."""
 
@@ -113,7 +130,7 @@ class RedisSettings(_Group):
 class DatabaseSettings(_Group):
     """Where Postgres is."""
 
-    conninfo: str = Field(
+    conninfo: _Conninfo = Field(
         alias="DATABASE_URL",
         repr=False,
         description="e.g. postgresql://user:password@host/sisters, or set POSTGRES_HOST/PORT/DB/USER/PASSWORD",
@@ -121,17 +138,6 @@ class DatabaseSettings(_Group):
     pooler: Literal["", "transaction"] = Field(
         alias="DATABASE_POOLER", default="", description="unset, or transaction behind PgBouncer"
     )
-
-    @field_validator("conninfo")
-    @classmethod
-    def _parses(cls, value: str) -> str:
-        try:
-            conninfo_to_dict(value)
-        except Exception:  # noqa: BLE001 - psycopg's message may repeat the password
-            raise ValueError(
-                "not a connection string that libpq can read; percent-encode special characters, or set POSTGRES_*"
-            ) from None
-        return value
 
 
 class TwilioSettings(_Group):
@@ -280,6 +286,9 @@ class InspectSettings(_Group):
         min_length=16,
         pattern=r"^[!-~]+$",
         description="at least 16 printable characters, e.g. from: openssl rand -hex 24",
+    )
+    database: _Conninfo = Field(
+        alias="INSPECT_DATABASE_URL", default="", repr=False, description="unset to read as the role of DATABASE_URL"
     )
     base_url: _UrlOrNone = Field(alias="TWILIO_BASE_URL", default="", validate_default=True)
 

@@ -15,11 +15,13 @@ from psycopg.conninfo import conninfo_to_dict
 from rapidfuzz import fuzz, process
 
 from core.config import (
+    MOST_TURNS_AT_ONCE,
     SANDBOX_NUMBER,
     SECRETS,
     DatabaseSettings,
     EmbeddingSettings,
     Environment,
+    InspectSettings,
     LimitSettings,
     LlmSettings,
     PromptSettings,
@@ -41,8 +43,10 @@ SIMULATED: Final = "simulated"
 _ACCOUNT: Final = re.compile(r"(?<=:)//[^/@]*@")
 _OPENAI: Final = "api.openai.com"
 _PARTS_OF_DATABASE_URL: Final = tuple(f"POSTGRES_{part}" for part in ("HOST", "PORT", "DB", "USER", "PASSWORD"))
-_MORE: Final = (*_PARTS_OF_DATABASE_URL, "OPENAI_MODEL")
-"""Variables that become part of another one's value."""
+_MORE: Final = (*_PARTS_OF_DATABASE_URL, "OPENAI_MODEL", "ACCESS_LOG", "WORKER_CONCURRENCY")
+"""Variables that become part of another one's value, or that only what starts a process reads."""
+_INSPECTOR: Final = ("INSPECT_HOST", "INSPECT_PORT", "INSPECT_TOKEN", "INSPECT_DATABASE_URL")
+"""Where none of them is set, nobody means to start `sisters inspect`, and it may lack its token."""
 _LIKELY_A_SLIP: Final = 85.0
 """Of 100: names as like as this differ by a letter or two."""
 _OTHERS_OWN: Final = ("TWILIO_REGION", "TWILIO_EDGE", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_LOG")
@@ -101,6 +105,8 @@ def read(environ: Mapping[str, str]) -> tuple[Settings, Findings]:
 
     read_groups: dict[str, Any] = {name: group(kind) for name, kind in _GROUPS.items()}
     settings = Settings(**read_groups)
+    if any(_given(name, environ) for name in _INSPECTOR):
+        group(InspectSettings)
     if settings.llm and settings.turn and (problem := too_short_a_deadline(settings.llm, settings.turn)):
         environment.problems.append(problem)
     for problem in sorted(set(environment.problems)):
@@ -108,6 +114,7 @@ def read(environ: Mapping[str, str]) -> tuple[Settings, Findings]:
         what, _, fix = rest.partition("; ")
         findings.wrong(name, what, fix or "correct it")
     _weigh(settings, findings)
+    _weigh_starters(environ, findings)
     _slips(environ, findings)
     _open_files(environ, findings)
     findings.found = list(dict.fromkeys(findings.found))
@@ -127,7 +134,7 @@ def is_here(host: str) -> bool:
 
 def _value(name: str, value: Any, environ: Mapping[str, str]) -> str:
     """A value as it is in force, without any secret."""
-    given = any(environ.get(key, "").strip() for key in (name, f"{name}_FILE"))
+    given = _given(name, environ)
     if name == "LLM_PROVIDERS":
         shown = ", ".join(f"{provider.name} ({provider.model}){_elsewhere(provider)}" for provider in value)
         return shown if given else f"{shown}, from OPENAI_*"
@@ -143,6 +150,10 @@ def _value(name: str, value: Any, environ: Mapping[str, str]) -> str:
     if name == "TWILIO_BASE_URL":
         shown += ": a stand-in for Twilio, nothing reaches a real phone"
     return shown if given else f"{shown} (default)"
+
+
+def _given(name: str, environ: Mapping[str, str]) -> bool:
+    return any(environ.get(key, "").strip() for key in (name, f"{name}_FILE"))
 
 
 def _elsewhere(provider: Provider) -> str:
@@ -223,6 +234,24 @@ def _weigh_spending(llm: LlmSettings, limits: LimitSettings, findings: Findings)
         findings.risky("MODERATION", "off: nothing that is written or answered is judged", "unset it")
 
 
+def _weigh_starters(environ: Mapping[str, str], findings: Findings) -> None:
+    """What gunicorn's file and the workers' unit of systemd read by themselves."""
+    if switch := environ.get("ACCESS_LOG", "").strip():
+        if switch in ("0", "1"):
+            findings.good("ACCESS_LOG", switch)
+        else:
+            findings.risky("ACCESS_LOG", "only 1 switches it on: no request is logged", "set ACCESS_LOG=1, or unset it")
+    if at_once := environ.get("WORKER_CONCURRENCY", "").strip():
+        if at_once.isdecimal() and 1 <= int(at_once) <= MOST_TURNS_AT_ONCE:
+            findings.good("WORKER_CONCURRENCY", at_once)
+        else:
+            findings.wrong(
+                "WORKER_CONCURRENCY",
+                f"no whole number from 1 to {MOST_TURNS_AT_ONCE}: no worker of systemd's would start",
+                "correct it, e.g. WORKER_CONCURRENCY=100",
+            )
+
+
 def _slips(environ: Mapping[str, str], findings: Findings) -> None:
     """Names that nobody reads and that are nearly those of ours."""
     known = tuple(_names())
@@ -236,7 +265,7 @@ def _slips(environ: Mapping[str, str], findings: Findings) -> None:
 
 
 def _names() -> Iterator[str]:
-    for kind in _GROUPS.values():
+    for kind in (*_GROUPS.values(), InspectSettings):
         yield from (str(field.alias) for field in kind.model_fields.values())
     yield from _MORE
 

@@ -1,5 +1,6 @@
 """What the environment alone tells: every variable, what is wrong, what is risky; never a secret."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from core.doctor.environment import is_here, read
 from core.doctor.finding import Finding, Severity
 
+README = Path(__file__).resolve().parents[3] / "README.md"
 WHOLE = {
     "PUBLIC_URL": "https://bot.example.com",
     "DATABASE_URL": "postgresql://u:hidden-password@127.0.0.1/sisters",
@@ -77,10 +79,45 @@ def test_what_is_missing_is_wrong_and_says_what_to_do():
         ({"DATABASE_URL": "postgresql://u:p@127.0.0.1:6432/sisters"}, "DATABASE_POOLER", Severity.RISKY),
         ({"TWILO_AUTH_TOKEN": "x"}, "TWILO_AUTH_TOKEN", Severity.RISKY),
         ({"BUDGET_USD_PERDAY": "3"}, "BUDGET_USD_PERDAY", Severity.RISKY),
+        ({"INSPECT_TOKEN": "short"}, "INSPECT_TOKEN", Severity.WRONG),
+        ({"INSPECT_PORT": "abc", "INSPECT_TOKEN": "hidden-token-of-ours"}, "INSPECT_PORT", Severity.WRONG),
+        ({"INSPECT_PORT": "8002"}, "INSPECT_TOKEN", Severity.WRONG),
+        (
+            {"INSPECT_DATABASE_URL": "hidden", "INSPECT_TOKEN": "hidden-token-of-ours"},
+            "INSPECT_DATABASE_URL",
+            Severity.WRONG,
+        ),
+        ({"ACCESS_LOG": "yes"}, "ACCESS_LOG", Severity.RISKY),
+        ({"WORKER_CONCURRENCY": "abc"}, "WORKER_CONCURRENCY", Severity.WRONG),
+        ({"WORKER_CONCURRENCY": "0"}, "WORKER_CONCURRENCY", Severity.WRONG),
+        ({"WORKER_CONCURRENCY": "5001"}, "WORKER_CONCURRENCY", Severity.WRONG),
     ],
 )
 def test_what_is_risky_or_wrong_is_told(changes: dict[str, str], subject: str, severity: Severity):
     assert worse(found(**changes)) == {subject: severity}
+
+
+def test_every_variable_of_the_readme_is_one_that_the_doctor_knows():
+    table = README.read_text(encoding="utf-8").partition("\n| variable | meaning |\n")[2].partition("\n\n")[0]
+    firsts = [row.split(" | ")[0] for row in table.splitlines()]
+    documented = {name for first in firsts for name in re.findall(r"`([A-Z]+(?:_[A-Z]+)*)`", first)}
+    assert {"ACCESS_LOG", "INSPECT_TOKEN", "DATABASE_URL"} <= documented
+    # The simulator's own is no process' of ours, and of OTEL_* all is OpenTelemetry's.
+    ours = {name for name in documented if not name.startswith(("SIMULATOR_", "OTEL_"))}
+    slips = {name: f"{name}X" for name in ours}  # whoever knows the name says that it was meant
+    findings = found(**dict.fromkeys(slips.values(), "x"))
+    fixes = {name: finding.fix for name, slip in slips.items() for finding in of(slip, findings)}
+    assert fixes == {name: f"did you mean {name}?" for name in ours}
+
+
+def test_what_starts_is_told_with_its_value_and_the_inspector_only_where_somebody_means_to_start_it():
+    given = {"ACCESS_LOG": "1", "WORKER_CONCURRENCY": "100", "INSPECT_TOKEN": "hidden-token-of-ours"}
+    findings = found(**given)
+    assert worse(findings) == {}
+    told = {finding.subject: finding.what for finding in findings}
+    assert (told["ACCESS_LOG"], told["WORKER_CONCURRENCY"]) == ("1", "100")
+    assert (told["INSPECT_TOKEN"], told["INSPECT_PORT"]) == ("set", "8001 (default)")
+    assert [finding for finding in found() if finding.subject.startswith("INSPECT_")] == []
 
 
 def test_a_slip_of_a_name_is_told_with_the_name_that_was_meant():
