@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from psycopg.conninfo import conninfo_to_dict
 from rapidfuzz import fuzz, process
 
+from core.adapters.twilio import MESSAGE_PATH, STATUS_PATH
 from core.config import (
     MOST_TURNS_AT_ONCE,
     SANDBOX_NUMBER,
@@ -181,6 +182,8 @@ def _weigh(settings: Settings, findings: Findings) -> None:
     """What is allowed, and should be known."""
     if stand_ins := simulated(settings.twilio, settings.llm):
         findings.good(SIMULATED, ", ".join(stand_ins))
+    if settings.web is not None:
+        _weigh_path(settings.web.public_path, findings)
     if settings.twilio is not None:
         _weigh_twilio(settings.twilio, settings.web, findings)
     if settings.llm is not None and settings.limits is not None:
@@ -193,6 +196,16 @@ def _weigh(settings: Settings, findings: Findings) -> None:
                 f"not set, and port {port} is usually PgBouncer's: prepared statements would clash there",
                 "set DATABASE_POOLER=transaction when it is",
             )
+
+
+def _weigh_path(path: str, findings: Findings) -> None:
+    message, status = (named.partition("#")[0] for named in (MESSAGE_PATH, STATUS_PATH))
+    if pasted := next((named for named in (message, status) if path.endswith(named)), None):
+        findings.risky(
+            "PUBLIC_URL",
+            f"ends in {pasted}, as if it were the webhook's whole address: Twilio would have to call {path}{message}",
+            f"leave {pasted} out",
+        )
 
 
 def _weigh_twilio(twilio: TwilioSettings, web: WebSettings | None, findings: Findings) -> None:

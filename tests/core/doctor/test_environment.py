@@ -72,6 +72,8 @@ def test_what_is_missing_is_wrong_and_says_what_to_do():
         ({"OPENAI_MODEL": "somebody-elses-model"}, "LLM_PROVIDERS", Severity.RISKY),
         ({"MODERATION": "off"}, "MODERATION", Severity.RISKY),
         ({"PUBLIC_URL": "http://bot.example.com"}, "PUBLIC_URL", Severity.RISKY),
+        ({"PUBLIC_URL": "https://bot.example.com/whatsapp"}, "PUBLIC_URL", Severity.RISKY),
+        ({"PUBLIC_URL": "https://bot.example.com/whatsapp/status"}, "PUBLIC_URL", Severity.RISKY),
         ({"PUBLIC_URL": "http://127.0.0.1:8000"}, "PUBLIC_URL", Severity.WRONG),
         ({"PUBLIC_URL": "https://10.1.2.3"}, "PUBLIC_URL", Severity.WRONG),
         ({"TWILIO_WHATSAPP_NUMBER": "whatsapp:+14155238886"}, "TWILIO_WHATSAPP_NUMBER", Severity.RISKY),
@@ -127,6 +129,13 @@ def test_a_slip_of_a_name_is_told_with_the_name_that_was_meant():
 
 def test_names_that_the_vendors_read_are_no_slips():
     assert worse(found(TWILIO_REGION="ie1", OPENAI_LOG="info")) == {}
+
+
+def test_the_webhooks_whole_address_as_public_url_is_told_with_what_to_leave_out():
+    [finding] = of("PUBLIC_URL", [f for f in found(PUBLIC_URL="https://bot.example.com/b/whatsapp/") if f.fix])
+    assert "/whatsapp/whatsapp" in finding.what
+    assert finding.fix == "leave /whatsapp out"
+    assert worse(found(PUBLIC_URL="https://whatsapp.example.com/b")) == {}
 
 
 def test_a_stand_in_for_twilio_may_be_called_on_this_machine():
