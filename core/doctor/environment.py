@@ -55,6 +55,8 @@ _OTHERS_OWN: Final = ("TWILIO_REGION", "TWILIO_EDGE", "OPENAI_ORG_ID", "OPENAI_P
 _OPENTELEMETRY: Final = "OTEL_"
 """What begins so is OpenTelemetry's; its SDK reads far more of it than we do."""
 _POOLER_PORT: Final = "6432"
+_OF_A_CONTAINER: Final = Path("/run/secrets")
+"""Where Docker, Podman and our manifests put secrets: of mode 0444, and in a container that nobody else looks into."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +93,11 @@ _GROUPS: Final[Mapping[str, type[Any]]] = {
 }
 
 
-def read(environ: Mapping[str, str]) -> tuple[Settings, Findings]:
-    """Returns the settings with what there is to say about them; never raises."""
+def read(environ: Mapping[str, str], *, own: Path = _OF_A_CONTAINER) -> tuple[Settings, Findings]:
+    """Returns the settings with what there is to say about them; never raises.
+
+    `own`: below it every file is ours alone, whatever its mode says.
+    """
     findings, environment = Findings(AREA), Environment(environ)
 
     def group(kind: type[Any]) -> Any:
@@ -117,7 +122,7 @@ def read(environ: Mapping[str, str]) -> tuple[Settings, Findings]:
     _weigh(settings, findings)
     _weigh_starters(environ, findings)
     _slips(environ, findings)
-    _open_files(environ, findings)
+    _open_files(environ, findings, own)
     findings.found = list(dict.fromkeys(findings.found))
     return settings, findings
 
@@ -283,7 +288,7 @@ def _names() -> Iterator[str]:
     yield from _MORE
 
 
-def _open_files(environ: Mapping[str, str], findings: Findings) -> None:
+def _open_files(environ: Mapping[str, str], findings: Findings, own: Path) -> None:
     """Secrets in files that others on this machine can read."""
     for name in SECRETS:
         path = environ.get(f"{name}_FILE", "")
@@ -291,5 +296,9 @@ def _open_files(environ: Mapping[str, str], findings: Findings) -> None:
             mode = Path(path).stat().st_mode if path else 0
         except OSError:
             continue  # told already
-        if mode & stat.S_IROTH and os.name == "posix":
-            findings.risky(f"{name}_FILE", "everybody on this machine can read the file", "chmod o-r it")
+        if mode & stat.S_IROTH and os.name == "posix" and not Path(path).resolve().is_relative_to(own):
+            findings.risky(
+                f"{name}_FILE",
+                "everybody on this machine can read the file",
+                "make it the group's of whoever runs the bot (chgrp, chmod g+r), then chmod o-r it",
+            )

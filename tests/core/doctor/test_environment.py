@@ -1,5 +1,6 @@
 """What the environment alone tells: every variable, what is wrong, what is risky; never a secret."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -175,8 +176,24 @@ def test_a_secret_file_that_everybody_may_read_is_risky(tmp_path: Path):
     file.chmod(0o644)
     given = {"TWILIO_AUTH_TOKEN": "", "TWILIO_AUTH_TOKEN_FILE": str(file)}
     assert worse(found(**given)) == {"TWILIO_AUTH_TOKEN_FILE": Severity.RISKY}
+    [finding] = of("TWILIO_AUTH_TOKEN_FILE", found(**given))
+    assert finding.fix.index("g+r") < finding.fix.index("o-r"), "who only takes it from others takes it from the bot"
     file.chmod(0o640)
     assert worse(found(**given)) == {}
+
+
+def test_a_secret_of_a_container_is_nobody_elses_though_its_mode_lets_everybody_read(tmp_path: Path):
+    assert inspect.signature(read).parameters["own"].default == Path("/run/secrets")
+    mounted, linked = tmp_path / "secrets" / "sisters" / "token", tmp_path / "linked"
+    mounted.parent.mkdir(parents=True)
+    mounted.write_text("t")
+    mounted.chmod(0o444)
+    linked.symlink_to(mounted)
+    for path in (mounted, linked):
+        given = WHOLE | {"TWILIO_AUTH_TOKEN_FILE": str(path)}
+        del given["TWILIO_AUTH_TOKEN"]
+        assert worse(read(given, own=tmp_path / "secrets")[1].found) == {}
+        assert worse(read(given, own=tmp_path / "secret")[1].found) == {"TWILIO_AUTH_TOKEN_FILE": Severity.RISKY}
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "10.0.0.7", "postgres", "db.svc", "/run/pg", ""])
