@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, SSLConnection
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -52,6 +52,9 @@ _BEFORE_THE_REASON: Final = re.compile(r"^Error -?\d+ (?:while )?connecting to \
 _AFTER_THE_REASON: Final = re.compile(r"\.$| : .*$", re.DOTALL)
 """redis-py names the address once more, and behind sentinels each of them with all that it knows of it."""
 
+_NO_DATABASE: Final = re.compile(r"DB index|SELECT is not allowed")
+"""Redis' answers to the number of a database that it lacks; in a cluster there is none but 0."""
+
 _Result = TypeVar("_Result")
 
 
@@ -76,7 +79,7 @@ def inboxes(redis_url: str) -> "RedisInboxes":
 def knock(redis_url: str) -> None:
     """Returns when Redis answers, which takes 3 s at most: for a command that somebody waits for.
 
-    Raises: Unreachable; ConfigurationError when it refuses the user or the password.
+    Raises: Unreachable; ConfigurationError when it refuses the user or the password, or has no such database.
     """
     client, where = _client(redis_url, bound=_KNOCK_BOUND, connections=None), place_of(redis_url)
     try:
@@ -86,6 +89,11 @@ def knock(redis_url: str) -> None:
         problem = f"REDIS_URL: Redis refuses the user or the password at {where} ({why}); check both in REDIS_URL"
         raise ConfigurationError([problem]) from None
     except RedisError as error:
+        if isinstance(error, ResponseError) and _NO_DATABASE.search(str(error)):
+            fix = "take a lower number at the end of REDIS_URL, 0 is always there (or raise `databases` in redis.conf)"
+            raise ConfigurationError(
+                [f"REDIS_URL: Redis has no such database at {where} ({_reason(error)}); {fix}"]
+            ) from None
         raise Unreachable(
             "redis",
             variable="REDIS_URL",

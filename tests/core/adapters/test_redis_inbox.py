@@ -459,3 +459,11 @@ def test_whoever_knocks_with_a_wrong_password_has_a_wrong_configuration(redis_ur
     [problem] = caught.value.problems
     assert problem.startswith("REDIS_URL: Redis refuses the user or the password at 127.0.0.1:")
     assert "wrong-one" not in problem
+
+
+def test_whoever_knocks_at_a_database_that_redis_lacks_has_a_wrong_configuration(redis_url: str):
+    with pytest.raises(ConfigurationError) as caught:
+        knock(f"{redis_url.rpartition('/')[0]}/99")
+    [problem] = caught.value.problems
+    assert problem.startswith("REDIS_URL: Redis has no such database at 127.0.0.1:")
+    assert "/99 (DB index is out of range); take a lower number" in problem

@@ -100,6 +100,13 @@ def test_a_redis_that_refuses_the_password_is_wrong(redis_url: str):
     assert findings.found[0].what.startswith("Redis refuses the user or the password at ")
 
 
+def test_a_database_that_redis_lacks_is_wrong_and_not_away(redis_url: str):
+    findings = redis.check(RedisSettings.model_validate({"REDIS_URL": f"{redis_url.rpartition('/')[0]}/99"}))
+    assert worse(findings) == {"REDIS_URL": Severity.WRONG}
+    assert findings.found[0].what.endswith("/99 (DB index is out of range)")
+    assert findings.found[0].fix.startswith("take a lower number")
+
+
 def test_a_broker_of_its_own_is_asked_too(redis_url: str):
     away = RedisSettings.model_validate({"REDIS_URL": redis_url, "BROKER_URL": "redis://127.0.0.1:1/0"})
     assert worse(redis.check(away)) == {"broker": Severity.BROKEN}
