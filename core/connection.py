@@ -22,6 +22,7 @@ _REFUSES_US: Final = re.compile(
 )
 """Postgres and PgBouncer refuse a user. By its words: libpq gives no code for what happens while it connects."""
 _NO_DATABASE: Final = re.compile(r"database .* does not exist|no such database", re.IGNORECASE)
+_OF_SCHEMA: Final = re.compile(r"\bschema\b")
 _BEFORE_THE_REASON: Final = re.compile(
     r"^(?:connection (?:failed|is bad): )?(?:connection to server (?:at|on socket) .*? failed: )?(?:FATAL:|ERROR:)?\s*"
 )
@@ -58,10 +59,31 @@ def why_not(error: psycopg.OperationalError, conninfo: str) -> Unreachable | Con
     )
 
 
+def lacks_rights(error: psycopg.errors.InsufficientPrivilege, conninfo: str) -> ConfigurationError:
+    """Returns why our role cannot work: a dump that another role restored, or a database that is not its own.
+
+    For whoever waits at a terminal. What runs goes on trying, as with any error that it does not expect.
+    """
+    parts = _parts(conninfo)
+    role, database = parts.get("user") or "", parts.get("dbname") or parts.get("user") or ""
+    why = (error.diag.message_primary or "permission denied").replace("; ", ", ")
+    fix = (
+        f"as a superuser ALTER DATABASE {database} OWNER TO {role}"
+        if _OF_SCHEMA.search(why)
+        else f"the tables are another role's: REASSIGN OWNED BY their_owner TO {role}, or restore with --role={role}"
+    )
+    return ConfigurationError([f"DATABASE_URL: the role {role} may not work at {_place(conninfo)} ({why}); {fix}"])
+
+
+def _parts(conninfo: str) -> dict[str, Any]:
+    """What libpq takes, with its defaults."""
+    parts: dict[str, Any] = {each.keyword.decode(): each.val.decode() for each in Conninfo.get_defaults() if each.val}
+    return parts | conninfo_to_dict(conninfo)
+
+
 def _place(conninfo: str) -> str:
     """Host, port and database as libpq takes them, without user and password."""
-    parts: dict[str, Any] = {each.keyword.decode(): each.val.decode() for each in Conninfo.get_defaults() if each.val}
-    parts |= conninfo_to_dict(conninfo)
+    parts = _parts(conninfo)
     hosts = str(parts.get("host") or parts.get("hostaddr") or "localhost").split(",")
     ports = str(parts.get("port") or "5432").split(",")
     database = parts.get("dbname") or parts.get("user") or ""

@@ -14,7 +14,7 @@ from psycopg.rows import RowFactory, class_row, scalar_row, tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from core.config import DatabaseSettings
-from core.connection import CONNECT_TIMEOUT, connect
+from core.connection import CONNECT_TIMEOUT, connect, lacks_rights
 from core.errors import NOT_MIGRATED, Transient
 
 SQL: Final = Path(__file__).parent / "sql"
@@ -197,6 +197,7 @@ class CommandStore(Store):
     """The store of a command that is over in a moment: one connection, made at once, in one thread.
 
     An absent Postgres is told within CONNECT_TIMEOUT and with its reason, where a pool would try for POOL_TIMEOUT.
+    Beside what a store's methods raise, its own raise ConfigurationError when our role lacks the right to a table.
     """
 
     def __init__(self, settings: DatabaseSettings) -> None:
@@ -209,7 +210,10 @@ class CommandStore(Store):
     def _taken(self) -> Generator[psycopg.Connection[Any]]:
         if self._connection_kept.closed:
             self._connection_kept = self._connect()
-        yield self._connection_kept
+        try:
+            yield self._connection_kept
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise lacks_rights(error, self._conninfo) from None
 
     def _connect(self) -> psycopg.Connection[Any]:
         return connect(self._conninfo, prepare_threshold=None, autocommit=True)
@@ -246,8 +250,8 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
     """Applies the migrations that the database lacks, in order and in one transaction; returns their names.
 
     Two that start at once do no harm: a lock that ends with the transaction lets one wait for the other.
-    Raises: Transient when Postgres is away; ConfigurationError when it refuses the user or the password, or lacks the
-    database.
+    Raises: Transient when Postgres is away; ConfigurationError when it refuses the user or the password, lacks the
+    database, or gives the role no right to it.
     """
     queries = load_queries()
     applied: list[str] = []
@@ -268,6 +272,8 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
                     applied.append(path.stem)
             if settings.pooler:
                 transaction.run("keep_timeouts_with_role")
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise lacks_rights(error, settings.conninfo) from None
     except psycopg.OperationalError as error:
         raise Transient("postgres", code=error.sqlstate or type(error).__name__) from None
     return applied

@@ -8,7 +8,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from core.config import DatabaseSettings
-from core.connection import CONNECT_TIMEOUT, connect
+from core.connection import CONNECT_TIMEOUT, connect, lacks_rights
 from core.doctor.environment import is_here
 from core.doctor.finding import Findings
 from core.doctor.machine import weigh_clock
@@ -58,14 +58,20 @@ def check(settings: DatabaseSettings) -> Findings:
             weigh_clock(findings, "clock", facts.now, "Postgres")
             _look_at_schema(findings, transaction)
     except ConfigurationError as error:
-        for problem in error.problems:
-            what, _, fix = problem.partition(": ")[2].partition("; ")
-            findings.wrong("login", what, fix)
+        _tell_wrong(findings, "login", error)
+    except psycopg.errors.InsufficientPrivilege as error:
+        _tell_wrong(findings, "rights", lacks_rights(error, settings.conninfo))
     except Unreachable as error:
         findings.broken("reachable", error.what, error.fix)
     except psycopg.OperationalError as error:
         findings.broken("reachable", f"Postgres broke off ({error.sqlstate or type(error).__name__})", "see its log")
     return findings
+
+
+def _tell_wrong(findings: Findings, subject: str, error: ConfigurationError) -> None:
+    for problem in error.problems:
+        what, _, fix = problem.partition(": ")[2].partition("; ")
+        findings.wrong(subject, what, fix)
 
 
 def _weigh_server(findings: Findings, facts: _Facts, settings: DatabaseSettings) -> None:

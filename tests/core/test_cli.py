@@ -126,6 +126,22 @@ def test_migrate_says_what_it_did(empty_database_url: str) -> None:
     assert (second.returncode, second.stdout) == (0, "nothing to apply\n")
 
 
+def test_a_role_without_rights_is_a_wrong_configuration_told_in_one_line(
+    empty_database_url: str, bot: Bot, powerless: dict[str, str]
+) -> None:
+    done = sisters("migrate", environment={"DATABASE_URL": make_conninfo(empty_database_url, **powerless)})
+    [problem] = done.stderr.splitlines()
+    assert problem.startswith("DATABASE_URL: the role powerless may not work at 127.0.0.1:")
+    assert problem.endswith(" OWNER TO powerless")
+    assert (done.returncode, done.stdout) == (2, "")
+    restored = {"DATABASE_URL": make_conninfo(bot.database_url, **powerless), "REDIS_URL": bot.redis_url}
+    for command in (["migrate"], ["audit"], ["timeline", "m1"], ["dead", "list"], ["forget", SOMEBODY]):
+        done = sisters(*command, environment=restored)
+        [problem] = done.stderr.splitlines()
+        assert problem.startswith("DATABASE_URL: the role powerless may not work at 127.0.0.1:")
+        assert (done.returncode, done.stdout) == (2, "")
+
+
 def test_forget_erases_a_person_and_says_no_to_a_stranger(bot: Bot) -> None:
     bot.say("hello")
     environment = {"DATABASE_URL": bot.database_url, "REDIS_URL": bot.redis_url}

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from core.config import DatabaseSettings, Environment
-from core.errors import Transient
-from core.store import SQL, Conflict, Store, load_queries, migrate
+from core.errors import ConfigurationError, Transient
+from core.store import SQL, CommandStore, Conflict, Store, load_queries, migrate
 from tests.fakes import Bot
 
 CODE = [path for folder in ("core", "worker") for path in Path(folder).rglob("*.py")]
@@ -114,3 +115,23 @@ def test_any_password_works(database_url: str) -> None:
     assert list(migrate(read)) == []
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("DROP ROLE odd")
+
+
+def test_a_command_whose_role_lacks_rights_ends_in_words_and_what_runs_meets_the_error_as_it_is(
+    database_url: str, powerless: dict[str, str]
+) -> None:
+    url = settings(make_conninfo(database_url, **powerless))
+    command, process = CommandStore(url), Store(url, connections=1)
+    try:
+        for way in (command.alone, command.transaction):
+            with pytest.raises(ConfigurationError) as caught, way() as transaction:
+                transaction.values("known_migrations")
+            [problem] = caught.value.problems
+            assert problem.startswith("DATABASE_URL: the role powerless may not work at 127.0.0.1:")
+            assert "(permission denied for table schema_migrations); the tables are another role's" in problem
+            assert "hush" not in problem
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), process.transaction() as transaction:
+            transaction.values("known_migrations")
+    finally:
+        command.close()
+        process.close()

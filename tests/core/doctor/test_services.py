@@ -74,6 +74,13 @@ def test_a_wrong_password_is_wrong_and_a_closed_port_is_broken(database_url: str
     assert away.found[0].what == "Postgres does not answer at 127.0.0.1:1/x (connection refused)"
 
 
+def test_a_role_that_may_not_read_the_tables_is_wrong(database_url: str, powerless: dict[str, str]):
+    findings = postgres.check(database(make_conninfo(database_url, **powerless)))
+    assert worse(findings) == {"rights": Severity.WRONG}
+    assert findings.found[-1].what.endswith("(permission denied for table schema_migrations)")
+    assert "REASSIGN OWNED BY their_owner TO powerless" in findings.found[-1].fix
+
+
 def test_a_durable_redis_has_nothing_to_mend(redis_url: str):
     assert worse(redis.check(RedisSettings.model_validate({"REDIS_URL": redis_url}))) == {}
 
