@@ -1,5 +1,6 @@
 """The worker's `GET /metrics`: counts of this process, and what its keeper saw of Redis, the broker and Postgres."""
 
+import errno
 import socket
 import threading
 from http import HTTPStatus
@@ -12,16 +13,26 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from core.scrape import may_read
 
 _STALL_S: Final = 5.0
+_LAST_PORT: Final = 65535
 
 
-def serve(host: str, port: int, token: str) -> "Server":
-    """Serves on threads of its own, until closed.
+def serve(host: str, port: int, token: str, *, further: int = 0) -> "Server":
+    """Serves on threads of its own, until closed; where the port is taken on the next one, of so many further ones.
 
-    Raises: OSError when the port is taken or the host is none of ours.
+    Raises: OSError when all of them are taken or the host is none of ours.
     """
-    server = Server(host, port, token)
+    server = _first_free(host, port, token, further)
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server
+
+
+def _first_free(host: str, port: int, token: str, further: int) -> "Server":
+    try:
+        return Server(host, port, token)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or not further or port >= _LAST_PORT:
+            raise
+    return _first_free(host, port + 1, token, further - 1)
 
 
 class Server(ThreadingTCPServer):

@@ -26,6 +26,8 @@ SENDS_END_WITHIN: Final = timedelta(seconds=3)
 """After that, for calls to the provider that are being made."""
 LEAVES_AFTER: Final = timedelta(seconds=9)
 """LLM_TIMEOUT_S and this after SIGTERM the process is gone, whatever hangs. Below the promised 10 s."""
+FURTHER_PORTS: Final = 20
+"""Above METRICS_PORT: so many more workers of one host can be asked. In a container the first port is always free."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -116,8 +118,10 @@ def _leave() -> None:
 
 
 def _serve_metrics(settings: WorkerSettings, port: int) -> None:
-    """Metrics are worth having, not worth failing for: a second worker on a host may find the port taken."""
+    """Metrics are worth having, not worth failing for. A second worker on a host finds the port taken."""
     try:
-        metrics.serve(settings.host, port, settings.metrics_token)
+        server = metrics.serve(settings.host, port, settings.metrics_token, further=FURTHER_PORTS)
     except OSError as error:
         _log.error("metrics_not_served", port=port, errno=error.errno)
+    else:
+        _log.info("metrics_served", port=server.port)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.deploy.names import metrics_in, metrics_that_exist
+from worker.running import FURTHER_PORTS
 
 HERE = Path(__file__).resolve().parents[2] / "deploy" / "observability"
 RULES = [rule for group in yaml.safe_load((HERE / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
@@ -136,6 +137,21 @@ def test_promtool_reads_the_configuration_and_every_query_of_the_dashboard(tmp_p
     (tmp_path / "queries.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
     done = promtool("check", "rules", str(tmp_path / "queries.yml"))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.debian("promtool")
+def test_the_example_for_a_host_is_a_configuration_and_its_targets_do_not_collide(tmp_path: Path):
+    text = (HERE / "prometheus.yml").read_text()
+    example = re.sub(r"^# ?", "", text[text.index("# scrape_configs:") :], flags=re.MULTILINE)
+    (tmp_path / "prometheus.yml").write_text(example)
+    done = promtool("check", "config", str(tmp_path / "prometheus.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    targets = {
+        job["job_name"]: job["static_configs"][0]["targets"] for job in yaml.safe_load(example)["scrape_configs"]
+    }
+    assert targets["worker"] == [f"127.0.0.1:{9100 + further}" for further in range(4)]
+    ports = [int(target.rpartition(":")[2]) for job in ("webhook", "node") for target in targets[job]]
+    assert not set(ports) & set(range(9100, 9100 + FURTHER_PORTS + 1)), "a worker may take it"
 
 
 def test_the_dashboard_has_panels_that_do_not_overlap():

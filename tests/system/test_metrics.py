@@ -1,5 +1,6 @@
 """A real worker tells what README says it tells."""
 
+import json
 import re
 import urllib.request
 
@@ -36,3 +37,20 @@ def test_worker_and_webhook_tell_every_metric_that_readme_names_and_no_other(sys
     pages = told(worker) + told(system.stack.webhook_url)
     names = {name for name in TYPED.findall(pages) if not name.endswith("_created")}
     assert names == set(NAMED.findall(README.read_text(encoding="utf-8")))
+
+
+def test_each_worker_of_a_host_tells_where_it_is_measured(system: System) -> None:
+    system.stack.environ["METRICS_PORT"] = str(free_port())
+    names = ("measured-first", "measured-second")
+
+    def ports() -> list[int]:
+        lines = [line for name in names for line in (system.logs / f"{name}.log").read_text().splitlines()]
+        told = [json.loads(line) for line in lines if line.startswith("{")]
+        return [line["port"] for line in told if line["event"] == "metrics_served"]
+
+    for name in names:
+        system.stack.start_worker(name)
+    system.wait_until(lambda: len(ports()) == len(names), within_s=30, what="two ports of workers")
+    first, second = sorted(ports())
+    assert int(system.stack.environ["METRICS_PORT"]) <= first < second
+    assert all("sisters_turns_at_once" in told(f"http://127.0.0.1:{port}") for port in (first, second))

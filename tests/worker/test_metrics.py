@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from core.metrics import HANDED_BACK
 from worker.metrics import Server, serve
 
 
@@ -30,7 +31,7 @@ def get(server: Server, path: str = "/metrics", **headers: str) -> tuple[int, st
 def test_a_near_reader_gets_the_metrics(server: Server) -> None:
     status, text = get(server)
     assert status == 200
-    assert "sisters_turns_handed_back_total" in text
+    assert f"{next(iter(HANDED_BACK.describe())).name}_total" in text
     assert get(server, "/metrics?x=1")[0] == 200
 
 
@@ -60,6 +61,24 @@ def test_a_request_that_is_none_tells_nothing_to_the_log(server: Server, capfd: 
 def test_a_port_that_is_taken_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         serve("127.0.0.1", taken.getsockname()[1], "")
+
+
+def test_further_workers_of_a_host_take_the_next_free_ports_and_no_more_than_allowed(server: Server) -> None:
+    others = [serve("127.0.0.1", server.port, "", further=20) for _ in range(2)]
+    try:
+        ports = [other.port for other in others]
+        assert server.port < ports[0] < ports[1] <= server.port + 20
+        assert all(get(other)[0] == 200 for other in others)
+        with pytest.raises(OSError, match="in use"):
+            serve("127.0.0.1", server.port, "", further=0)
+    finally:
+        for other in others:
+            other.close()
+
+
+def test_only_a_port_that_is_taken_is_passed_over(server: Server) -> None:
+    with pytest.raises(OSError, match="assign"):
+        serve("192.0.2.1", server.port, "", further=20)
 
 
 def test_it_listens_on_the_newer_protocol_too() -> None:
