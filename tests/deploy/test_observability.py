@@ -154,6 +154,29 @@ def test_the_example_for_a_host_is_a_configuration_and_its_targets_do_not_collid
     assert not set(ports) & set(range(9100, 9100 + FURTHER_PORTS + 1)), "a worker may take it"
 
 
+def test_grafana_is_given_its_source_and_its_dashboard_where_compose_mounts_them():
+    grafana = yaml.safe_load((HERE / "grafana" / "provisioning.yml").read_text())
+    services = yaml.safe_load((HERE.parent / "compose" / "production.yml").read_text())["services"]
+    mounts = dict(volume.split(":")[1::-1] for volume in services["grafana"]["volumes"] if volume.startswith("./"))
+    ours = "./deploy/observability/grafana"
+    assert mounts == {
+        "/etc/grafana/provisioning/datasources/sisters.yml": f"{ours}/provisioning.yml",
+        "/etc/grafana/provisioning/dashboards/sisters.yml": f"{ours}/provisioning.yml",
+        f"{grafana['providers'][0]['options']['path']}/sisters.json": f"{ours}/dashboard.json",
+    }
+    assert grafana["apiVersion"] == 1
+    [source] = grafana["datasources"]
+    assert source["url"] == "http://prometheus:9090"  # its own port, which no option of ours moves
+    assert "command" not in services["prometheus"]
+    assert {panel["datasource"]["uid"] for panel in PANELS} == {source["uid"]}
+
+
+def test_readme_tells_the_seconds_after_which_a_waiting_message_wakes_somebody():
+    [rule] = [rule for rule in RULES if rule["alert"] == "SistersMessageWaits"]
+    readme = (HERE.parents[1] / "README.md").read_text()
+    assert f"when the oldest waits over {rule['expr'].rpartition('> ')[2]} s" in readme
+
+
 def test_the_dashboard_has_panels_that_do_not_overlap():
     taken = [
         (x, y)
