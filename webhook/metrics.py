@@ -11,6 +11,8 @@ from core.scrape import may_read
 MESSAGES = Counter("sisters_webhook_messages", "Messages that stand in an inbox")
 REPORTS = Counter("sisters_webhook_reports", "Status reports that stand on the list")
 REFUSALS = Counter("sisters_webhook_refusals", "Requests that enqueued nothing", ["reason"])
+for _reason in ("redis", "signature"):
+    REFUSALS.labels(_reason)  # told as 0 before the first, which is a rise then and wakes whom it should
 ACK_SECONDS = Histogram(
     "sisters_webhook_ack_seconds",
     "From the first byte of a message's body to its acknowledgement",

@@ -1,5 +1,7 @@
 """What happens is counted once, under labels of few values, and nothing stale is told."""
 
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -37,6 +39,22 @@ def test_what_was_seen_is_told_until_it_is_stale_each_service_for_itself() -> No
     assert registry.get_sample_value("b", {"phase": "x"}) == 1
     levels.saw("redis", [Level(name="a", help="A", value=0)])
     assert registry.get_sample_value("a") == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        ("core.metrics", ['sisters_turns_total{outcome="crashed"} 0.0', 'sisters_turns_total{outcome="failed"} 0.0']),
+        ("core.metrics", [f'sisters_catch_up_messages_total{{fate="{fate}"}} 0.0' for fate in ("failed", "too_late")]),
+        ("webhook.metrics", ['sisters_webhook_refusals_total{reason="redis"} 0.0']),
+        ("webhook.metrics", ['sisters_webhook_refusals_total{reason="signature"} 0.0']),
+    ],
+)
+def test_what_wakes_somebody_is_told_as_zero_before_its_first(module: str, told: list[str]) -> None:
+    """In a process of its own: in this one other tests have counted."""
+    code = f"import {module}, prometheus_client; print(prometheus_client.generate_latest().decode())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(told) <= set(done.stdout.splitlines())
 
 
 @pytest.mark.parametrize("code", ["63018", "30008", "429"])

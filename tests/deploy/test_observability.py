@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
 NODE = 'node_filesystem_{}_bytes{{instance="host",mountpoint="/",fstype="ext4"}}'
 
 HEALTHY = {
+    'process_start_time_seconds{instance="w1"}': "-86400x60",
+    'sisters_messages_stored_total{instance="w1"}': "0+10x60",
     'sisters_inboxes_oldest_seconds{instance="w1"}': "5x60",
     'sisters_workers_alive{instance="w1"}': "2x60",
     'sisters_turns_open{instance="w1",phase="waiting"}': "0x60",
@@ -72,10 +75,28 @@ FAULTS: dict[str, dict[str, str | None]] = {
     "SistersDutyFails": {'sisters_duty_failing{instance="w1",duty="beat"}': "1x60"},
 }
 
+BORN = {
+    "SistersTurnsFail": ('sisters_turns_total{instance="w1",outcome="crashed"}', 50),
+    "SistersCatchUpFinds": ('sisters_catch_up_messages_total{instance="w1",fate="too_late"}', 1),
+    "SistersCatchUpFails": ('sisters_catch_up_messages_total{instance="w1",fate="failed"}', 1),
+    "SistersLlmErrors": ('sisters_llm_errors_total{instance="w1",provider="openai",reason="connect"}', 100),
+    "SistersLlmAccount": ('sisters_llm_errors_total{instance="w1",provider="openai",reason="insufficient_quota"}', 5),
+    "SistersSendFailures": ('sisters_sends_total{instance="w1",outcome="failed",code="63007"}', 200),
+    "SistersReportedFailures": ('sisters_reported_failures_total{instance="w1",code="63032"}', 200),
+}
+"""Series that are not there and then have a value at once: all of it happened between two scrapes."""
 
-def firing(directory: Path, faults: dict[str, str | None], expected: list[str]) -> subprocess.CompletedProcess[str]:
-    """promtool's verdict on exactly these alerts firing after 25 minutes."""
-    series = {name: values for name, values in (HEALTHY | faults).items() if values is not None}
+
+def born(value: int) -> str:
+    """After 20 minutes."""
+    return f"_x40 {value}x19"
+
+
+def firing(
+    directory: Path, faults: Mapping[str, str | None], expected: list[str], *, after: str = "25m"
+) -> subprocess.CompletedProcess[str]:
+    """promtool's verdict on exactly these alerts firing after that time."""
+    series = {name: values for name, values in {**HEALTHY, **faults}.items() if values is not None}
     samples: list[dict[str, Any]] = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in expected]
     test = {
         "rule_files": [str(HERE / "alerts.yml")],
@@ -85,7 +106,7 @@ def firing(directory: Path, faults: dict[str, str | None], expected: list[str]) 
             "input_series": [{"series": name, "values": values} for name, values in series.items()],
             "promql_expr_test": [{
                 "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
-                "eval_time": "25m",
+                "eval_time": after,
                 "exp_samples": samples,
             }],
         }],
@@ -110,6 +131,39 @@ def test_on_an_ordinary_day_nothing_fires(tmp_path: Path):
 def test_an_alert_fires_at_its_fault_and_no_other_does(tmp_path: Path, alert: str):
     done = firing(tmp_path, FAULTS[alert], [alert])
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.debian("promtool")
+@pytest.mark.parametrize("alert", BORN)
+def test_a_burst_with_which_a_series_is_born_fires_its_alert(tmp_path: Path, alert: str):
+    series, value = BORN[alert]
+    longer = {name: values.replace("x60", "x100") for name, values in HEALTHY.items()}
+    done = firing(tmp_path, longer | {series: f"_x80 {value}x19"}, [alert], after="45m")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.debian("promtool")
+@pytest.mark.parametrize("alert", BORN)
+def test_a_burst_before_the_first_scrape_of_a_new_process_fires_its_alert(tmp_path: Path, alert: str):
+    series, value = BORN[alert]
+    new = {name: born(0) for name in HEALTHY if '"w1"' in name and name.partition("{")[0].endswith("_total")}
+    started = {'process_start_time_seconds{instance="w1"}': "_x40 1195x19"}
+    done = firing(tmp_path, new | started | {series: born(value)}, [alert])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.debian("promtool")
+def test_a_prometheus_that_has_only_begun_to_look_takes_nothing_old_for_new(tmp_path: Path):
+    begun = {name: f"_x40 {values.replace('x60', 'x19')}" for name, values in HEALTHY.items()}
+    done = firing(tmp_path, begun | {series: born(value) for series, value in BORN.values()}, [])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_on_a_rise_is_tried_with_a_series_that_is_born():
+    """But for those whose series are told as 0 from the start of their process."""
+    at_zero = {"SistersSentTwice", "SistersModerationAway", "SistersWebhookRefuses"}
+    rising = {rule["alert"] for rule in RULES if re.search(r"\b(increase|rate)\(", rule["expr"])}
+    assert rising == {*BORN, *at_zero}
 
 
 def test_every_alert_has_a_fault_a_severity_a_line_and_its_place_in_the_runbook():
