@@ -55,11 +55,11 @@ REPORTS_APPLIED: Final = Counter("sisters_reports_applied", "Status reports that
 REPORTED_FAILURES: Final = Counter("sisters_reported_failures", "Pieces that were reported failed", ["code"])
 
 CAUGHT_UP: Final = Counter("sisters_catch_up_messages", "Messages that only the provider's log told us of", ["fate"])
+# Told as 0 before the first of them: what is born at 1 has not risen, for whoever asks how fast it rises.
 for _outcome in ("answered", "refused", "failed", "postponed", "superseded", "lost", "crashed"):
     TURNS.labels(_outcome)
 for _fate in ("late", "too_late", "failed"):
     CAUGHT_UP.labels(_fate)
-# Told as 0 before the first of them: what is born at 1 has not risen, for whoever asks how fast it rises.
 
 CATCH_UPS: Final = Counter("sisters_catch_ups", "Readings of the provider's log: done, cut_off, failed", ["end"])
 DUTY_FAILING: Final = Gauge("sisters_duty_failing", "1 while a duty of this worker cannot be done", ["duty"])
