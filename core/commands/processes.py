@@ -29,8 +29,8 @@ def spread(work: Callable[[_Piece], _Result], pieces: Sequence[_Piece]) -> Gener
         while waiting or running:
             while waiting and len(running) < (os.cpu_count() or 1):
                 # They inherit that Ctrl-C is held back: it ends this process, and this one them. Ours waits so long.
-                pthread_sigmask(SIG_BLOCK, {SIGINT})
                 try:
+                    pthread_sigmask(SIG_BLOCK, {SIGINT})  # in here: what came just before is raised by this very call
                     result, process = _started(work, waiting.popleft())
                     running[result] = process
                 finally:
