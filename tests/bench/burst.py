@@ -9,7 +9,6 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from statistics import quantiles
 from typing import Any, Final
 
 import psycopg
@@ -19,7 +18,7 @@ from deploy.local.child import Child
 from deploy.local.stack import ROOT
 from tests.bench.acknowledge import Webhook, webhook
 from tests.bench.cores import MEASURED, OTHERS, give_way, pinned, usage
-from tests.bench.figures import Figure, Goal
+from tests.bench.figures import Figure, Goal, percentile
 from tests.bench.ground import Ground, NotMeasured, ground
 from tests.bench.load import Loaded, drive, spec
 
@@ -73,9 +72,9 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
         Figure(
             name="burst: wait for the first answer, 99th percentile of people",
             unit="s",
-            rounds=[quantiles(burst.waits_s, n=100)[98] for burst in bursts],
+            rounds=[percentile(burst.waits_s, 99) for burst in bursts],
             limit_name="median of people",
-            limit_rounds=[quantiles(burst.waits_s, n=100)[49] for burst in bursts],
+            limit_rounds=[percentile(burst.waits_s, 50) for burst in bursts],
             goal=Goal(bound=3.0, sense="at most"),
         ),
         *(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 from typing import Any, Literal
 
 
@@ -89,6 +89,11 @@ class Figure:
             "expected": self.expected,
             "note": self.note,
         }
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """That percentile of what was measured, which never lies beyond the highest; of one value, that value."""
+    return quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else values[0]
 
 
 def table(figures: Iterable[Figure]) -> str:

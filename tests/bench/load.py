@@ -17,13 +17,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import quantiles
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from deploy.local.stack import ROOT
 from tests.bench.cores import OTHERS, pinned
+from tests.bench.figures import percentile
 from tests.bench.talk import inbound_text, person
 
 SHARE_AT_MOST: Final = 0.8
@@ -62,7 +62,7 @@ class Loaded:
 
     def percentile(self, percent: int) -> float:
         """That percentile of the latencies, in ms."""
-        return quantiles(self.latencies_ms, n=100, method="inclusive")[percent - 1]
+        return percentile(self.latencies_ms, percent)
 
 
 class Overdriven(Exception):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from http.client import HTTPConnection
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Final
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -22,7 +22,7 @@ from core.cast.characters import load_cast
 from core.config import DEFAULT_PROMPTS
 from deploy.local.child import free_port
 from deploy.local.loopback import reachable
-from tests.bench.figures import Figure, Goal, table
+from tests.bench.figures import Figure, Goal, percentile, table
 from tests.bench.ground import Ground, NotMeasured, Steady, ground
 from tests.bench.phases import phases_ms
 from tests.bench.talk import inbound_text, person
@@ -79,7 +79,12 @@ def _traced(place: Ground, port: int, warm_up: int, messages: int) -> list[Figur
     if len(phases.get("sent", ())) < messages // 2:
         raise NotMeasured(f"{len(phases.get('sent', ()))} of {messages} traces are whole")
     return [
-        Figure(name=f"{phase}, idle, by its trace, p50", unit="ms", rounds=[median(v)], note=f"p99 {_p99(v):.1f} ms")
+        Figure(
+            name=f"{phase}, idle, by its trace, p50",
+            unit="ms",
+            rounds=[median(v)],
+            note=f"p99 {percentile(v, 99):.1f} ms",
+        )
         for phase, v in phases.items()
     ]
 
@@ -94,18 +99,19 @@ def _figures(load: str, delays: Sequence[float], phases: Sequence[dict[str, floa
             goal=goal if load == "idle" else None,
             expected=False,
         )
-        for name, value, goal in (("p50", median(delays), goals[0]), ("p99", _p99(delays), goals[1]))
+        for name, value, goal in (("p50", median(delays), goals[0]), ("p99", percentile(delays, 99), goals[1]))
     ]
     for phase, told in _TOLD.items():
         values = [float(row[phase] or 0) for row in phases]
         rows.append(
-            Figure(name=f"{told}, {load}, p50", unit="ms", rounds=[median(values)], note=f"p99 {_p99(values):.1f} ms")
+            Figure(
+                name=f"{told}, {load}, p50",
+                unit="ms",
+                rounds=[median(values)],
+                note=f"p99 {percentile(values, 99):.1f} ms",
+            )
         )
     return rows
-
-
-def _p99(values: Sequence[float]) -> float:
-    return quantiles(values, n=100)[-1] if len(values) > 1 else values[0]
 
 
 def _delays_ms(place: Ground, port: int, messages: int, *, first: int = 0) -> tuple[str, list[float]]:

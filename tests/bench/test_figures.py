@@ -1,6 +1,6 @@
 """A ratio is taken within a round, and a goal speaks of it or of the value."""
 
-from tests.bench.figures import Figure, Goal, table
+from tests.bench.figures import Figure, Goal, percentile, table
 
 
 def test_the_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
@@ -27,3 +27,9 @@ def test_a_table_and_json_tell_of_a_missed_goal() -> None:
     told = missed.as_json()
     assert told["met"] is False
     assert told["ratio"] == 1.2
+
+
+def test_a_percentile_lies_within_what_was_measured() -> None:
+    assert percentile([*range(49), 1000], 99) < 1000
+    assert percentile([1.0, 2.0, 3.0], 50) == 2.0
+    assert percentile([7.0], 99) == 7.0
