@@ -39,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     if flags - {"--full", "--smoke"} or set(names) - PARTS.keys():
         sys.stderr.write(f"usage: make bench ARGS='[--full] [--smoke] [{' | '.join(PARTS)}]...'\n")
         return 2
+    met = _machine()
     began = time.monotonic()
     figures: list[Figure] = []
     how = {flag.removeprefix("--"): True for flag in flags}
@@ -47,10 +48,10 @@ def main(arguments: Sequence[str]) -> int:
         part = PARTS[name]
         figures += part(**{flag: value for flag, value in how.items() if flag in signature(part).parameters})
     seconds = time.monotonic() - began
-    sys.stdout.write(f"{_machine()}; {seconds:.0f} s\n\n{table(figures)}\n")
+    sys.stdout.write(f"{met}; {seconds:.0f} s\n\n{table(figures)}\n")
     if "--smoke" in flags:
         return 0
-    _keep(figures, seconds)
+    _keep(figures, met, seconds)
     missed = [figure for figure in figures if figure.met is False and figure.expected]
     if missed:
         sys.stdout.write("\nmissed:\n" + "".join(f"- {figure.name}\n" for figure in missed))
@@ -58,24 +59,24 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _machine() -> str:
-    """Where this ran, in one line."""
+    """Where this runs and what load it meets, in one line; asked before the run adds its own."""
     cpus = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     model = next((line.partition(":")[2].strip() for line in cpus.splitlines() if line.startswith("model name")), "?")
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    load = os.getloadavg()[1]
+    load = os.getloadavg()[0]
     return (
         f"{len(os.sched_getaffinity(0))} cores of {model}, {memory_gb:.0f} GB, {platform.system()} "
-        f"{platform.release()}, Python {platform.python_version()}, load of the last five minutes {load:.1f}"
+        f"{platform.release()}, Python {platform.python_version()}, met a load of {load:.1f} at its start"
     )
 
 
-def _keep(figures: Sequence[Figure], seconds: float) -> None:
+def _keep(figures: Sequence[Figure], met: str, seconds: float) -> None:
     """Writes the run to .cache/bench/, under its time and as `latest.json`."""
     OUT.mkdir(parents=True, exist_ok=True)
     at = datetime.now(UTC)
     run = {
         "at": at.isoformat(timespec="seconds"),
-        "machine": _machine(),
+        "machine": met,
         "seconds": round(seconds),
         "figures": [figure.as_json() for figure in figures],
     }
