@@ -1,11 +1,9 @@
 """Acknowledge: how many messages a core of the webhook takes, and that a slow LLM does not slow it."""
 
-import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -13,16 +11,16 @@ from typing import Final
 import psycopg
 import redis
 
-from deploy.local.child import Child, free_port
-from deploy.local.loopback import reachable
+from deploy.local.child import Child
 from deploy.local.stack import ROOT
-from tests.bench.cores import MEASURED, OTHERS, give_way, pinned, usage
+from tests.bench.cores import OTHERS, give_way, pinned, usage
 from tests.bench.figures import Figure, Goal
-from tests.bench.ground import Ground, NotMeasured, ground
+from tests.bench.ground import SISTERS, Ground, NotMeasured, ground
 from tests.bench.load import Loaded, drive, spec
+from tests.bench.processes import OURS, Webhook, webhook
 
 APPS: Final[Mapping[str, str]] = {
-    "ours": "webhook.app:from_environment()",
+    "ours": OURS,
     "bare view": "tests.bench.bare_webhook:validating()",
     "bare view with a raw Redis write": "tests.bench.bare_webhook:writing()",
 }
@@ -36,16 +34,6 @@ _CALM_S: Final = 0.25
 """Looked at for as long; a worker that uses a tenth of it has come to rest from the load before."""
 _TRIES: Final = 20
 _UP_WITHIN: Final = timedelta(seconds=60)
-_CONFIG: Final = str(ROOT / "deploy" / "gunicorn.conf.py")
-_SISTERS: Final = str(Path(sys.executable).with_name("sisters"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Webhook:
-    """A gunicorn that serves one of the apps."""
-
-    child: Child
-    port: int
 
 
 def measure(*, smoke: bool = False) -> Sequence[Figure]:
@@ -134,27 +122,9 @@ def _beside_a_slow_llm(place: Ground, rounds: int, seconds: float) -> Sequence[F
 
 
 @contextmanager
-def webhook(
-    place: Ground, app: str = APPS["ours"], *, cores: Sequence[int] = (MEASURED,), **more: str
-) -> Generator[Webhook]:
-    """gunicorn with our own configuration, on a core of its own unless told otherwise."""
-    port = free_port()
-    environ = {**place.environ, "PORT": str(port), **more}
-    name = app.partition(":")[2].strip("()")
-    command = [sys.executable, "-m", "gunicorn", "--config", _CONFIG, app]
-    with pinned(*cores):
-        child = Child(command, log=place.logs / f"webhook-{name}.log", environ=environ, directory=ROOT)
-    try:
-        child.wait_until(lambda: reachable(f"http://127.0.0.1:{port}/healthz"), within=_UP_WITHIN, name=app)
-        yield Webhook(child=child, port=port)
-    finally:
-        child.stop()
-
-
-@contextmanager
 def _worker_in_the_background(place: Ground) -> Generator[Child]:
     """Gives way to the driver, with which it shares a core; at LLM 0 s it would take all of it."""
-    command = [_SISTERS, "worker", "--concurrency", str(PLACES)]
+    command = [SISTERS, "worker", "--concurrency", str(PLACES)]
     with pinned(OTHERS):
         child = Child(command, log=place.logs / "worker.log", environ=place.environ, directory=ROOT)
     try:

@@ -2,12 +2,10 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from datetime import timedelta
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,18 +14,17 @@ import psycopg
 from core.adapters.redis_inbox import inboxes
 from deploy.local.child import Child
 from deploy.local.stack import ROOT
-from tests.bench.acknowledge import Webhook, webhook
-from tests.bench.cores import MEASURED, OTHERS, give_way, pinned, usage
+from tests.bench.cores import MEASURED, OTHERS, usage
 from tests.bench.figures import Figure, Goal, percentile
-from tests.bench.ground import Ground, NotMeasured, ground
+from tests.bench.ground import SISTERS, Ground, NotMeasured, ground
 from tests.bench.load import Loaded, drive, spec
+from tests.bench.processes import Webhook, webhook, workers
 
 LLM_MS: Final = 1000
 WORKERS: Final = 2
 PLACES: Final = 250
 SECONDS: Final = 5.0
 DRAINED_WITHIN_S: Final = 150.0
-_SISTERS: Final = str(Path(sys.executable).with_name("sisters"))
 _OPEN: Final = (
     "SELECT (SELECT count(*) FROM turns WHERE finished_at IS NULL)"
     " + (SELECT count(*) FROM messages WHERE direction = 'in' AND turn_id IS NULL)"
@@ -133,26 +130,5 @@ def _value(connection: psycopg.Connection[Any], query: str, params: dict[str, An
 
 
 def _audit(place: Ground) -> dict[str, Any]:
-    done = subprocess.run([_SISTERS, "audit"], env=dict(place.environ), cwd=ROOT, capture_output=True, check=False)
+    done = subprocess.run([SISTERS, "audit"], env=dict(place.environ), cwd=ROOT, capture_output=True, check=False)
     return json.loads(done.stdout)
-
-
-@contextmanager
-def workers(place: Ground, count: int, places: int) -> Generator[Sequence[Child]]:
-    """So many more `sisters worker` on all cores, behind webhook and driver where these want the core too."""
-    command = [_SISTERS, "worker", "--concurrency", str(places)]
-    alive = "SELECT FROM workers WHERE beat_at > now() - interval '5 s'"
-    before = place.rows(alive)
-    with ExitStack() as parts:
-        children: list[Child] = []
-        with pinned(MEASURED, OTHERS):  # this process itself is kept to one of them
-            for number in range(before, before + count):
-                log = place.logs / f"worker-{number}.log"
-                children.append(Child(command, log=log, environ=place.environ, directory=ROOT))
-                parts.callback(children[-1].kill)
-        children[-1].wait_until(
-            lambda: place.rows(alive) >= before + count, within=timedelta(seconds=120), name="the workers"
-        )
-        for child in children:
-            give_way(child.pid, 10)
-        yield children

@@ -35,9 +35,9 @@ from tests.bench.talk import inbound_text, person
 KEPT_OF_THE_ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "TMPDIR")
 STANDIN_SHARE_AT_MOST: Final = 0.8
 """Of its core; beyond it the stand-in would be what is measured."""
+SISTERS: Final = str(Path(sys.executable).with_name("sisters"))
 _READY_WITHIN: Final = timedelta(seconds=180)
 _HISTORY: Final = Path(__file__).with_name("history.sql")
-_SISTERS: Final = str(Path(sys.executable).with_name("sisters"))
 
 
 class NotMeasured(Exception):
@@ -82,8 +82,6 @@ class Sample:
     seconds: float
     messages: int
     cpu_s: float
-    rss_mb: float
-    standin_share: float
     counts: Mapping[str, int]
 
     @property
@@ -122,7 +120,7 @@ class Ground:
     @contextmanager
     def worker(self, concurrency: int, **more: str) -> Generator[Child]:
         """`sisters worker`, up and alone."""
-        command = [_SISTERS, "worker", "--concurrency", str(concurrency)]
+        command = [SISTERS, "worker", "--concurrency", str(concurrency)]
         with self.running("worker", command, more) as child:
             child.wait_until(lambda: self.rows("SELECT FROM workers") == 1, within=_READY_WITHIN, name="worker")
             yield child
@@ -141,7 +139,7 @@ class Ground:
 
     def webhook(self, **more: str) -> AbstractContextManager[Child]:
         """gunicorn, beside the stand-in; it need not be up yet."""
-        return self.running("webhook", [_SISTERS, "webhook"], more, core=OTHERS)
+        return self.running("webhook", [SISTERS, "webhook"], more, core=OTHERS)
 
     @property
     def patience(self) -> timedelta:
@@ -181,8 +179,6 @@ class Ground:
             seconds=took,
             messages=grown["send"],
             cpu_s=after.used.cpu_s - before.used.cpu_s,
-            rss_mb=after.used.rss_bytes / 1e6,
-            standin_share=share,
             counts=grown,
         )
 
@@ -228,7 +224,7 @@ def ground(logs: Path, **more: str) -> Generator[Ground]:
             "PYTHONUNBUFFERED": "1",
             **more,
         }
-        migrated = Child([_SISTERS, "migrate"], log=logs / "migrate.log", environ=environ, directory=ROOT)
+        migrated = Child([SISTERS, "migrate"], log=logs / "migrate.log", environ=environ, directory=ROOT)
         migrated.wait_until(lambda: not migrated.running, within=_READY_WITHIN, name="migrate")
         yield Ground(environ=environ, postgres=postgres, redis=redis, standin=StandIn(child, port), logs=logs)
 

@@ -46,7 +46,6 @@ class Spec:
     connections: int = 16
     rate: float = 0.0
     first_person: int = 0
-    keep_alive: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +90,7 @@ def requests_of(spec: Spec) -> list[bytes]:
             "POST /whatsapp HTTP/1.1\r\nHost: bot.example.com\r\nUser-Agent: TwilioProxy/1.1\r\nAccept: */*\r\n"
             "Content-Type: application/x-www-form-urlencoded; charset=utf-8\r\n"
             f"X-Twilio-Signature: {signature}\r\nI-Twilio-Idempotency-Token: {uuid4()}\r\n"
-            f"Connection: {'keep-alive' if spec.keep_alive else 'close'}\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Connection: keep-alive\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         prepared.append(head.encode() + body)
     return prepared
@@ -175,7 +174,7 @@ class Driver:
         self._statuses[status] = self._statuses.get(status, 0) + 1
         self._latencies.append((time.perf_counter() - line.began) * 1000)
         self._replies += b"<Message" in body
-        if not chunk or not self._spec.keep_alive:
+        if not chunk:
             self._ready.unregister(line.socket)
             del self._lines[line.socket.fileno()]
             line.socket.close()

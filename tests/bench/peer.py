@@ -18,10 +18,11 @@ from psycopg_pool import ConnectionPool
 from twilio.request_validator import RequestValidator
 from twilio.twiml.messaging_response import MessagingResponse
 
-from tests.bench.acknowledge import forget_everything, webhook
+from tests.bench.acknowledge import forget_everything
 from tests.bench.figures import Figure, Goal
 from tests.bench.ground import Ground, ground
 from tests.bench.load import Loaded, drive, spec
+from tests.bench.processes import webhook
 from tests.bench.talk import SYSTEM_PROMPT
 
 HISTORY: Final = 20

@@ -14,9 +14,9 @@ import redis
 
 from core.cast.characters import load_cast
 from core.config import DEFAULT_PROMPTS
-from tests.bench.burst import workers
 from tests.bench.figures import Figure, Goal
 from tests.bench.ground import Ground, Talkers, ground
+from tests.bench.processes import workers
 
 LLM_MS: Final = 2000
 PLACES: Final = 12

@@ -19,30 +19,31 @@ from tests.bench.ground import Ground, Sample, Talkers, ground
 LLM_MS: Final = 2000
 ROUNDS: Final = 3
 WARM_UP: Final = THREADS
-"""Messages, one of each person: the first ones meet caches that are empty and connections that are not made yet."""
+"""Answers before a window opens, as many as there are people: by then everybody talks, and a process that is new has
+filled its caches and made its connections."""
 _UNANSWERED: Final = "SELECT FROM turns WHERE finished_at IS NULL"
 WINDOW_S: Final = 4.0
 
 
 def measure(*, smoke: bool = False) -> Sequence[Figure]:
     """Returns the rows; `smoke`: one short round, whose values say nothing."""
-    rounds, warm_up, window_s = (1, THREADS, 2.0) if smoke else (ROUNDS, WARM_UP, WINDOW_S)
+    rounds, window_s = (1, 2.0) if smoke else (ROUNDS, WINDOW_S)
     with tempfile.TemporaryDirectory() as directory, ground(Path(directory), MODERATION="off") as place:
         place.remember(THREADS, load_cast(DEFAULT_PROMPTS).default.id)
         place.standin.delay(chat=LLM_MS)
         mine, loop = list[Sample](), list[Sample]()
         with place.worker(THREADS) as worker:
             for _ in range(rounds):
-                mine.append(_ours(place, worker, warm_up, window_s))
+                mine.append(_ours(place, worker, window_s))
                 # The bare loop anew: one that went on would meet all its answers at once.
                 with _stopped(worker), place.bare() as bare:
-                    place.wait_for_sends(bare, warm_up)
+                    place.wait_for_sends(bare, WARM_UP)
                     loop.append(place.sample(bare, window_s))
             if smoke:
                 return [*_beside_the_bare_loop(mine, loop), _connections(mine)]
-            reported = _ours(place, worker, warm_up, window_s, reports=True)
+            reported = _ours(place, worker, window_s, reports=True)
         with place.worker(THREADS, MODERATION="openai") as worker:
-            moderated = _ours(place, worker, warm_up, window_s)
+            moderated = _ours(place, worker, window_s)
     return [
         *_beside_the_bare_loop(mine, loop),
         _connections(mine),
@@ -95,10 +96,10 @@ def _more(what: str, sample: Sample, mine: Sequence[Sample]) -> Figure:
     )
 
 
-def _ours(place: Ground, worker: Child, warm_up: int, window_s: float, *, reports: bool = False) -> Sample:
+def _ours(place: Ground, worker: Child, window_s: float, *, reports: bool = False) -> Sample:
     """One worker, three hundred people who each write again when they are answered; it ends when all are."""
     with Talkers(place, THREADS, reports=reports):
-        place.wait_for_sends(worker, warm_up)
+        place.wait_for_sends(worker, WARM_UP)
         sample = place.sample(worker, window_s)
     worker.wait_until(lambda: not place.rows(_UNANSWERED), within=place.patience, name="the measured process")
     return sample
