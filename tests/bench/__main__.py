@@ -6,7 +6,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from inspect import signature
 from pathlib import Path
@@ -14,13 +15,15 @@ from typing import Final
 
 import structlog
 
+from deploy.local.child import StartFailed
 from deploy.local.stack import ROOT
 from tests.bench import acknowledge, burst, growth, in_flight, overhead, peer, scale, work
 from tests.bench.figures import Figure, table
+from tests.bench.guard import NotMeasured
 
 OUT: Final = ROOT / ".cache" / "bench"
-_Measure = Callable[..., Sequence[Figure]]
-PARTS: Final[dict[str, _Measure]] = {
+Measure = Callable[..., Sequence[Figure]]
+PARTS: Final[Mapping[str, Measure]] = {
     "acknowledge": acknowledge.measure,
     "work": work.measure,
     "in_flight": in_flight.measure,
@@ -32,30 +35,44 @@ PARTS: Final[dict[str, _Measure]] = {
 }
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code: 0 when every goal is reached, 1 when one is missed, 2 for wrong usage."""
+def main(arguments: Sequence[str], *, parts: Mapping[str, Measure] = PARTS, out: Path = OUT) -> int:
+    """Returns the exit code: 0 when every goal is reached, 1 when one is missed or a part failed, 2 for wrong usage."""
     flags = {argument for argument in arguments if argument.startswith("--")}
-    names = [argument for argument in arguments if argument not in flags] or list(PARTS)
-    if flags - {"--full", "--smoke"} or set(names) - PARTS.keys():
-        sys.stderr.write(f"usage: make bench ARGS='[--full] [--smoke] [{' | '.join(PARTS)}]...'\n")
+    names = [argument for argument in arguments if argument not in flags] or list(parts)
+    if flags - {"--full", "--smoke"} or set(names) - parts.keys():
+        sys.stderr.write(f"usage: make bench ARGS='[--full] [--smoke] [{' | '.join(parts)}]...'\n")
         return 2
     met = _machine()
     began = time.monotonic()
     figures: list[Figure] = []
+    failed: dict[str, str] = {}
     how = {flag.removeprefix("--"): True for flag in flags}
     for name in names:
         sys.stderr.write(f"{time.monotonic() - began:4.0f} s  {name} ...\n")
-        part = PARTS[name]
-        figures += part(**{flag: value for flag, value in how.items() if flag in signature(part).parameters})
+        part = parts[name]
+        try:
+            figures += part(**{flag: value for flag, value in how.items() if flag in signature(part).parameters})
+        except Exception as error:  # noqa: BLE001 - minutes of the other parts are not thrown away for any of them
+            failed[name] = _reason(error)
     seconds = time.monotonic() - began
     sys.stdout.write(f"{met}; {seconds:.0f} s\n\n{table(figures)}\n")
+    if failed:
+        sys.stdout.write("\nfailed:\n" + "".join(f"- {name}: {reason}\n" for name, reason in failed.items()))
     if "--smoke" in flags:
-        return 0
-    _keep(figures, met, seconds)
+        return 1 if failed else 0
+    _keep(out, figures, failed, met=met, seconds=seconds)
     missed = [figure for figure in figures if figure.met is False and figure.expected]
     if missed:
         sys.stdout.write("\nmissed:\n" + "".join(f"- {figure.name}\n" for figure in missed))
-    return 1 if missed else 0
+    return 1 if missed or failed else 0
+
+
+def _reason(error: Exception) -> str:
+    """Why a part has no rows; what is not one of the two kinds that are expected comes with its traceback on stderr."""
+    if isinstance(error, NotMeasured | StartFailed):
+        return str(error)
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _machine() -> str:
@@ -70,19 +87,20 @@ def _machine() -> str:
     )
 
 
-def _keep(figures: Sequence[Figure], met: str, seconds: float) -> None:
-    """Writes the run to .cache/bench/, under its time and as `latest.json`."""
-    OUT.mkdir(parents=True, exist_ok=True)
+def _keep(out: Path, figures: Sequence[Figure], failed: Mapping[str, str], *, met: str, seconds: float) -> None:
+    """Writes the run to that directory, under its time and as `latest.json`."""
+    out.mkdir(parents=True, exist_ok=True)
     at = datetime.now(UTC)
     run = {
         "at": at.isoformat(timespec="seconds"),
         "machine": met,
         "seconds": round(seconds),
         "figures": [figure.as_json() for figure in figures],
+        "failed": dict(failed),
     }
     text = json.dumps(run, indent=1) + "\n"
     for name in (f"{at:%Y%m%dT%H%M%SZ}.json", "latest.json"):
-        (OUT / name).write_text(text, encoding="utf-8")
+        (out / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from deploy.local.child import Child
 from deploy.local.stack import ROOT
 from tests.bench.cores import OTHERS, give_way, pinned, usage
 from tests.bench.figures import Figure, Goal
-from tests.bench.ground import SISTERS, Ground, NotMeasured, ground
+from tests.bench.ground import SISTERS, Ground, ground
+from tests.bench.guard import NotMeasured
 from tests.bench.load import Loaded, drive, spec
 from tests.bench.processes import OURS, Webhook, webhook
 
@@ -40,7 +41,11 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
     """Returns the rows; `smoke`: one short round, whose values say nothing."""
     rounds, messages, seconds = (1, 200, 1.0) if smoke else (4, 1200, 1.8)
     with tempfile.TemporaryDirectory() as directory, ground(Path(directory), MODERATION="off") as place:
-        return [*_throughput(place, rounds, messages), *_beside_a_slow_llm(place, 1 if smoke else SLOW_ROUNDS, seconds)]
+        figures = [
+            *_throughput(place, rounds, messages),
+            *_beside_a_slow_llm(place, 1 if smoke else SLOW_ROUNDS, seconds),
+        ]
+        return [*figures, *place.guard.rows("acknowledge")]
 
 
 def _throughput(place: Ground, rounds: int, messages: int) -> Sequence[Figure]:
@@ -50,7 +55,7 @@ def _throughput(place: Ground, rounds: int, messages: int) -> Sequence[Figure]:
     with ExitStack() as parts:
         webhooks = {name: parts.enter_context(webhook(place, app)) for name, app in APPS.items()}
         for served in webhooks.values():
-            drive(spec(place.environ, served.port, messages // 10))  # modules loaded, connections made
+            drive(spec(place.environ, served.port, messages // 10), None)  # modules loaded, connections made
         for _ in range(rounds):
             for name, served in webhooks.items():
                 forget_everything(place)
@@ -89,7 +94,9 @@ def _saturate(place: Ground, served: Webhook, messages: int) -> tuple[Loaded, fl
     """As fast as it answers; returns the CPU time that it took, too."""
     before: list[float] = []
     loaded = drive(
-        spec(place.environ, served.port, messages), began=lambda: before.append(usage([served.child.pid]).cpu_s)
+        spec(place.environ, served.port, messages),
+        place.guard,
+        began=lambda: before.append(usage([served.child.pid]).cpu_s),
     )
     return loaded, usage([served.child.pid]).cpu_s - before[0]
 
@@ -98,14 +105,15 @@ def _beside_a_slow_llm(place: Ground, rounds: int, seconds: float) -> Sequence[F
     p50: list[float] = []
     p99: dict[float, list[float]] = {0.0: [], SLOW_LLM_MS: []}
     with webhook(place, APPS["ours"]) as served, _worker_in_the_background(place) as worker:
-        drive(spec(place.environ, served.port, int(RATE), rate=RATE))
+        drive(spec(place.environ, served.port, int(RATE), rate=RATE), None)
         for _ in range(rounds):
             for llm_ms, found in p99.items():
                 place.standin.delay(chat=0)  # what waits is answered, and meets a turn that is gone
                 forget_everything(place)
                 _wait_for_rest(worker)
                 place.standin.delay(chat=llm_ms)
-                loaded = drive(spec(place.environ, served.port, int(RATE * seconds), rate=RATE, connections=50))
+                load = spec(place.environ, served.port, int(RATE * seconds), rate=RATE, connections=50)
+                loaded = drive(load, place.guard)
                 found.append(loaded.percentile(99))
                 p50.append(loaded.percentile(50))
     return [

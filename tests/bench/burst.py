@@ -16,7 +16,8 @@ from deploy.local.child import Child
 from deploy.local.stack import ROOT
 from tests.bench.cores import MEASURED, OTHERS, usage
 from tests.bench.figures import Figure, Goal, percentile
-from tests.bench.ground import SISTERS, Ground, NotMeasured, ground
+from tests.bench.ground import SISTERS, Ground, ground
+from tests.bench.guard import NotMeasured
 from tests.bench.load import Loaded, drive, spec
 from tests.bench.processes import Webhook, webhook, workers
 
@@ -85,6 +86,7 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
             )
             for name, (before, after) in held.items()
         ),
+        *place.guard.rows("burst"),
     ]
 
 
@@ -105,11 +107,12 @@ def _burst(
         since = _value(connection, "SELECT now()", {})
         began = time.monotonic()
         load = spec(place.environ, served.port, messages, people=people, rate=messages / seconds, connections=64)
-        loaded = drive(load, strict=False)
-        while _value(connection, _OPEN, {}) or _inboxes_waiting(place):
-            if time.monotonic() - began > DRAINED_WITHIN_S:
-                raise NotMeasured(f"not drained within {DRAINED_WITHIN_S:g} s")
-            time.sleep(0.2)
+        loaded = drive(load, place.guard, strict=False)
+        with place.guard.watching(drives=False):
+            while _value(connection, _OPEN, {}) or _inboxes_waiting(place):
+                if time.monotonic() - began > DRAINED_WITHIN_S:
+                    raise NotMeasured(f"not drained within {DRAINED_WITHIN_S:g} s")
+                time.sleep(0.2)
         drained_s = time.monotonic() - began
         waits = [row[0] for row in connection.execute(_WAITS.encode(), {"since": since})]
     rss = {

@@ -28,20 +28,15 @@ from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
 from deploy.local.stack import ROOT, SIMULATED_TWILIO
 from tests.bench.bare import SCHEMA
-from tests.bench.cores import MEASURED, OTHERS, Usage, pinned, usage
+from tests.bench.cores import MEASURED, OTHERS, pinned, usage
+from tests.bench.guard import Guard, NotMeasured
 from tests.bench.standin import ANSWER
 from tests.bench.talk import inbound_text, person
 
 KEPT_OF_THE_ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "TMPDIR")
-STANDIN_SHARE_AT_MOST: Final = 0.8
-"""Of its core; beyond it the stand-in would be what is measured."""
 SISTERS: Final = str(Path(sys.executable).with_name("sisters"))
 _READY_WITHIN: Final = timedelta(seconds=180)
 _HISTORY: Final = Path(__file__).with_name("history.sql")
-
-
-class NotMeasured(Exception):
-    """What was measured is worth nothing; the message says why."""
 
 
 class StandIn:
@@ -103,6 +98,7 @@ class Ground:
     postgres: Postgres
     redis: Redis
     standin: StandIn
+    guard: Guard
     logs: Path
 
     @contextmanager
@@ -165,37 +161,28 @@ class Ground:
 
     def sample(self, child: Child, seconds: float) -> Sample:
         """Watches for so long."""
-        before = self._look(child)
-        time.sleep(seconds)
-        after = self._look(child)
-        took = after.at - before.at
-        share = (after.standin_s - before.standin_s) / took
-        if share > STANDIN_SHARE_AT_MOST:
-            raise NotMeasured(f"the stand-in used {share:.0%} of its core")
+        with self.guard.watching():
+            before = self._look(child)
+            time.sleep(seconds)
+            after = self._look(child)
         grown = {kind: count - before.counts.get(kind, 0) for kind, count in after.counts.items()}
         if not grown.get("send"):
             raise NotMeasured(f"nothing was sent; {child.log} ends with:\n{child.tail()}")
         return Sample(
-            seconds=took,
+            seconds=after.at - before.at,
             messages=grown["send"],
-            cpu_s=after.used.cpu_s - before.used.cpu_s,
+            cpu_s=after.cpu_s - before.cpu_s,
             counts=grown,
         )
 
     def _look(self, child: Child) -> "_Look":
-        return _Look(
-            at=time.monotonic(),
-            used=usage([child.pid]),
-            standin_s=usage([self.standin.child.pid]).cpu_s,
-            counts=self.standin.counts(),
-        )
+        return _Look(at=time.monotonic(), cpu_s=usage([child.pid]).cpu_s, counts=self.standin.counts())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
     at: float
-    used: Usage
-    standin_s: float
+    cpu_s: float
     counts: Mapping[str, int]
 
 
@@ -226,7 +213,14 @@ def ground(logs: Path, **more: str) -> Generator[Ground]:
         }
         migrated = Child([SISTERS, "migrate"], log=logs / "migrate.log", environ=environ, directory=ROOT)
         migrated.wait_until(lambda: not migrated.running, within=_READY_WITHIN, name="migrate")
-        yield Ground(environ=environ, postgres=postgres, redis=redis, standin=StandIn(child, port), logs=logs)
+        yield Ground(
+            environ=environ,
+            postgres=postgres,
+            redis=redis,
+            standin=StandIn(child, port),
+            guard=Guard(child.pid),
+            logs=logs,
+        )
 
 
 class Talkers(threading.Thread):

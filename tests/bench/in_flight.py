@@ -13,7 +13,8 @@ from core.config import DEFAULT_PROMPTS
 from deploy.local.child import Child
 from tests.bench.cores import usage
 from tests.bench.figures import Figure, Goal, table
-from tests.bench.ground import Ground, NotMeasured, Talkers, ground
+from tests.bench.ground import Ground, Talkers, ground
+from tests.bench.guard import NotMeasured
 from tests.bench.talk import person
 
 IN_FLIGHT: Final = 1000
@@ -33,12 +34,15 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
         place.standin.delay(chat=LLM_MS)
         with place.worker(waiting + 2 * new) as worker, Talkers(place, 0) as talkers:
             empty_mb = usage([worker.pid]).rss_bytes / 1e6
-            alone = [_asked_after_ms(place, talkers, waiting + number) for number in range(new)]
-            for number in range(waiting):
-                talkers.write(person(number))
-            _wait_for_calls(place, worker, new + waiting)
+            with place.guard.watching():
+                alone = [_asked_after_ms(place, talkers, waiting + number) for number in range(new)]
+            with place.guard.watching():
+                for number in range(waiting):
+                    talkers.write(person(number))
+                _wait_for_calls(place, worker, new + waiting)
             full_mb = usage([worker.pid]).rss_bytes / 1e6
-            beside = [_asked_after_ms(place, talkers, waiting + new + number) for number in range(new)]
+            with place.guard.watching():
+                beside = [_asked_after_ms(place, talkers, waiting + new + number) for number in range(new)]
             worker.kill()  # its calls would hold it for as long as they last
     return [
         Figure(
@@ -58,6 +62,7 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
             limit_rounds=[median(alone)],
             note=f"median of {new}",
         ),
+        *place.guard.rows("in_flight"),
     ]
 
 

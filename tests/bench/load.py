@@ -2,7 +2,7 @@
 
 A process of its own on one thread. All requests are made and signed before the first is sent, each with a MessageSid,
 a body and (unless told otherwise) a sender of its own, so that nothing is cached by accident. It tells how much of its
-core it used: near 1 it would have measured itself, and `drive` refuses the result.
+core it used: near 1 it would have measured itself, and the guard refuses the result.
 """
 
 import base64
@@ -24,10 +24,9 @@ from uuid import uuid4
 from deploy.local.stack import ROOT
 from tests.bench.cores import OTHERS, pinned
 from tests.bench.figures import percentile
+from tests.bench.guard import Guard, NotMeasured
 from tests.bench.talk import inbound_text, person
 
-SHARE_AT_MOST: Final = 0.8
-"""Of its core."""
 _GIVES_UP_AFTER_S: Final = 60.0
 
 
@@ -62,10 +61,6 @@ class Loaded:
     def percentile(self, percent: int) -> float:
         """That percentile of the latencies, in ms."""
         return percentile(self.latencies_ms, percent)
-
-
-class Overdriven(Exception):
-    """The driver was the bottleneck, or not every message was answered as it should be."""
 
 
 def requests_of(spec: Spec) -> list[bytes]:
@@ -202,10 +197,13 @@ def spec(environ: Mapping[str, str], port: int, messages: int, **more: Any) -> S
     )
 
 
-def drive(what: Spec, *, began: Callable[[], object] | None = None, strict: bool = True) -> Loaded:
+def drive(what: Spec, guard: Guard | None, *, began: Callable[[], object] | None = None, strict: bool = True) -> Loaded:
     """Runs it in a process of its own on the other core; `began` is called right before the first message.
 
-    Raises: Overdriven; without `strict` only where it was the driver's fault.
+    Without a guard where nothing is measured yet.
+
+    Raises: NotMeasured when driver or stand-in was the bottleneck; with `strict` also when not every message was
+    acknowledged.
     """
     command = [sys.executable, "-m", "tests.bench.load", json.dumps(asdict(what))]
     with pinned(OTHERS):
@@ -215,17 +213,19 @@ def drive(what: Spec, *, began: Callable[[], object] | None = None, strict: bool
     with process:
         try:
             if process.stdout.readline() != "ready\n":
-                raise Overdriven("the driver did not start")
+                raise NotMeasured("the driver did not start")
             if began is not None:
                 began()
+            since = guard.look() if guard else None
             told, _ = process.communicate("go\n", timeout=300)
         finally:
             process.kill()
     loaded = Loaded(**json.loads(told))
-    if loaded.driver_share > SHARE_AT_MOST:
-        raise Overdriven(f"the driver used {loaded.driver_share:.0%} of its core")
+    if guard and since:
+        guard.tell("driver", loaded.driver_share)
+        guard.judge(since, drives=False)
     if strict and loaded.statuses != {"200": what.messages}:
-        raise Overdriven(f"not every message was acknowledged: {loaded.statuses}")
+        raise NotMeasured(f"not every message was acknowledged: {loaded.statuses}")
     return loaded
 
 

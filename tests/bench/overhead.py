@@ -23,7 +23,8 @@ from core.config import DEFAULT_PROMPTS
 from deploy.local.child import free_port
 from deploy.local.loopback import reachable
 from tests.bench.figures import Figure, Goal, percentile, table
-from tests.bench.ground import Ground, NotMeasured, Steady, ground
+from tests.bench.ground import Ground, Steady, ground
+from tests.bench.guard import NotMeasured
 from tests.bench.phases import phases_ms
 from tests.bench.talk import inbound_text, person
 from tests.collector import collecting
@@ -55,11 +56,11 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
             _delays_ms(place, port, warm_up, first=PEOPLE // 2 - warm_up)
             for load in ("idle", "half load"):
                 busy = Steady(place, PEOPLE // 2, PEOPLE, rate) if load == "half load" else nullcontext()
-                with busy:
+                with busy, place.guard.watching():
                     run, delays = _delays_ms(place, port, messages)
                 figures += _figures(load, delays, _phases(place, run))
         figures += _traced(place, port, warm_up, messages // 3)
-    return figures
+    return [*figures, *place.guard.rows("overhead")]
 
 
 def _traced(place: Ground, port: int, warm_up: int, messages: int) -> list[Figure]:
@@ -74,7 +75,8 @@ def _traced(place: Ground, port: int, warm_up: int, messages: int) -> list[Figur
             webhook.wait_until(lambda: reachable(f"http://127.0.0.1:{port}/readyz"), within=place.patience, name="web")
             _delays_ms(place, port, warm_up)
             since_s = time.time()
-            _delays_ms(place, port, messages, first=warm_up)
+            with place.guard.watching():
+                _delays_ms(place, port, messages, first=warm_up)
     phases = phases_ms(collector.spans, since_s=since_s)
     if len(phases.get("sent", ())) < messages // 2:
         raise NotMeasured(f"{len(phases.get('sent', ()))} of {messages} traces are whole")

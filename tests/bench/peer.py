@@ -90,18 +90,18 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
         with webhook(place, PEER) as peer, webhook(place) as ours:
             place.standin.delay(chat=llm_ms)
             for served in (peer, ours):
-                drive(spec(place.environ, served.port, 16))
+                drive(spec(place.environ, served.port, 16), None)
             pairs = [(_drive(place, ours.port, messages), _drive(place, peer.port, messages)) for _ in range(rounds)]
             place.standin.delay(chat=slow_ms)
-            slow = drive(spec(place.environ, peer.port, lost_of, connections=lost_of))
-            fast = drive(spec(place.environ, ours.port, lost_of, connections=lost_of))
-    return [*_beside(pairs, llm_ms, messages), _lost(lost_of, fast, slow)]
+            slow = drive(spec(place.environ, peer.port, lost_of, connections=lost_of), place.guard)
+            fast = drive(spec(place.environ, ours.port, lost_of, connections=lost_of), place.guard)
+    return [*_beside(pairs, llm_ms, messages), _lost(lost_of, fast, slow), *place.guard.rows("peer")]
 
 
 def _drive(place: Ground, port: int, messages: int) -> Loaded:
     """Many people at once, each with one message."""
     forget_everything(place)
-    return drive(spec(place.environ, port, messages, connections=messages))
+    return drive(spec(place.environ, port, messages, connections=messages), place.guard)
 
 
 def _beside(pairs: Sequence[tuple[Loaded, Loaded]], llm_ms: float, messages: int) -> Sequence[Figure]:

@@ -16,6 +16,7 @@ from core.cast.characters import load_cast
 from core.config import DEFAULT_PROMPTS
 from tests.bench.figures import Figure, Goal
 from tests.bench.ground import Ground, Talkers, ground
+from tests.bench.guard import NotMeasured
 from tests.bench.processes import workers
 
 LLM_MS: Final = 2000
@@ -60,7 +61,7 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
             parts.enter_context(workers(place, count - before, PLACES))
             idle = _over(place, window_s if smoke else IDLE_S) if count == counts[-1] else None
             busy = _busy(place, count, window_s, windows)
-            rates[count] = [(b.sent - a.sent) / (b.at - a.at) for a, b in busy]
+            rates[count] = [_rate(span) for span in busy]
             if idle:
                 costs = _costs(idle, busy, count)
     one = rates[counts[0]]
@@ -75,20 +76,28 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
         )
         for count in counts
     ]
-    return [*rows, *costs]
+    return [*rows, *costs, *place.guard.rows("scale")]
 
 
 def _busy(place: Ground, count: int, window_s: float, windows: int) -> Sequence[_Span]:
     """What `count` workers, which run, do while more people write than they have places."""
     with Talkers(place, int(count * PLACES * 1.4)):
         time.sleep(2 * LLM_MS / 1000 + 1)
-        return [_over(place, window_s) for _ in range(windows)]
+        with place.guard.watching():
+            return [_over(place, window_s) for _ in range(windows)]
 
 
 def _over(place: Ground, seconds: float) -> _Span:
     before = _look(place)
     time.sleep(seconds)
     return before, _look(place)
+
+
+def _rate(span: _Span) -> float:
+    before, after = span
+    if after.sent == before.sent:
+        raise NotMeasured(f"nothing was sent within {after.at - before.at:.1f} s")
+    return (after.sent - before.sent) / (after.at - before.at)
 
 
 def _look(place: Ground) -> _Shared:

@@ -40,7 +40,7 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
                     place.wait_for_sends(bare, WARM_UP)
                     loop.append(place.sample(bare, window_s))
             if smoke:
-                return [*_beside_the_bare_loop(mine, loop), _connections(mine)]
+                return [*_beside_the_bare_loop(mine, loop), _connections(mine), *place.guard.rows("work")]
             reported = _ours(place, worker, window_s, reports=True)
         with place.worker(THREADS, MODERATION="openai") as worker:
             moderated = _ours(place, worker, window_s)
@@ -49,6 +49,7 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
         _connections(mine),
         _more("with two status reports for each", reported, mine),
         _more("with moderation of both texts (two more calls)", moderated, mine),
+        *place.guard.rows("work"),
     ]
 
 
