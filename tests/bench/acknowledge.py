@@ -25,6 +25,8 @@ APPS: Final[Mapping[str, str]] = {
     "bare view": "tests.bench.bare_webhook:validating()",
     "bare view with a raw Redis write": "tests.bench.bare_webhook:writing()",
 }
+CONNECTIONS: Final = 16
+"""Each posts its next message as soon as its last was acknowledged: one for each thread of gunicorn."""
 RATE: Final = 200.0
 SLOW_LLM_MS: Final = 30_000
 PLACES: Final = 100
@@ -51,7 +53,7 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
 def _throughput(place: Ground, rounds: int, messages: int) -> Sequence[Figure]:
     """Each message is its sender's first: the inbox is new and the wake-up is pushed, every time."""
     per_cpu_s: dict[str, list[float]] = {name: [] for name in APPS}
-    per_s: dict[str, list[float]] = {name: [] for name in APPS}
+    loads: dict[str, list[Loaded]] = {name: [] for name in APPS}
     with ExitStack() as parts:
         webhooks = {name: parts.enter_context(webhook(place, app)) for name, app in APPS.items()}
         for served in webhooks.values():
@@ -61,7 +63,7 @@ def _throughput(place: Ground, rounds: int, messages: int) -> Sequence[Figure]:
                 forget_everything(place)
                 loaded, cpu_s = _saturate(place, served, messages)
                 per_cpu_s[name].append(messages / cpu_s)
-                per_s[name].append(messages / loaded.seconds)
+                loads[name].append(loaded)
     ours, bare, writing = per_cpu_s.values()
     return [
         Figure(
@@ -80,12 +82,35 @@ def _throughput(place: Ground, rounds: int, messages: int) -> Sequence[Figure]:
             limit_name="bare view with one XADD",
             limit_rounds=writing,
         ),
+        *_by_the_clock(loads["ours"], loads["bare view"], messages),
+    ]
+
+
+def _by_the_clock(ours: Sequence[Loaded], bare: Sequence[Loaded], messages: int) -> Sequence[Figure]:
+    return [
         Figure(
             name="acknowledgements/s on one core by the clock",
             unit="1/s",
-            rounds=per_s["ours"],
+            rounds=[messages / loaded.seconds for loaded in ours],
             limit_name="bare view",
-            limit_rounds=per_s["bare view"],
+            limit_rounds=[messages / loaded.seconds for loaded in bare],
+        ),
+        *(
+            Figure(
+                name=f"ack p{percent} under full load, {CONNECTIONS} connections",
+                unit="ms",
+                rounds=[loaded.percentile(percent) for loaded in ours],
+                limit_name="bare view",
+                limit_rounds=[loaded.percentile(percent) for loaded in bare],
+            )
+            for percent in (50, 99)
+        ),
+        Figure(
+            name="of its core the driver used meanwhile",
+            unit="%",
+            rounds=[100 * loaded.driver_share for loaded in ours],
+            limit_name="with the bare view",
+            limit_rounds=[100 * loaded.driver_share for loaded in bare],
         ),
     ]
 
@@ -94,7 +119,7 @@ def _saturate(place: Ground, served: Webhook, messages: int) -> tuple[Loaded, fl
     """As fast as it answers; returns the CPU time that it took, too."""
     before: list[float] = []
     loaded = drive(
-        spec(place.environ, served.port, messages),
+        spec(place.environ, served.port, messages, connections=CONNECTIONS),
         place.guard,
         began=lambda: before.append(usage([served.child.pid]).cpu_s),
     )
