@@ -76,6 +76,8 @@ class World:
 
         def tell() -> None:
             handle.cancel()
+            if tell in self._news:  # who was told that there is none is not told again when there is
+                self._news.remove(tell)
             answer(_json({"sends": self.sends[after:]}))
 
         handle = asyncio.get_running_loop().call_later(_WAITS_FOR_NEWS_S, tell)

@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from typing import Any
 
 import openai
@@ -83,6 +84,21 @@ def test_who_asks_for_news_waits_for_them_a_moment_and_no_longer(url: str) -> No
     began = time.monotonic()
     assert get(f"{url}/sends?after=1000000") == {"sends": []}
     assert 0.9 <= time.monotonic() - began < 3
+
+
+def test_who_was_told_of_no_news_is_not_told_again_when_they_come(url: str, twilio: Client) -> None:
+    before = len(get(f"{url}/sends?after=0&wait=0")["sends"])
+    line = HTTPConnection(url.removeprefix("http://"), timeout=5)
+
+    def news(after: int) -> int:
+        line.request("GET", f"/sends?after={after}")
+        return len(json.loads(line.getresponse().read())["sends"])
+
+    assert news(before) == 0
+    twilio.messages.create(from_="whatsapp:+1", to="whatsapp:+2", body="hello")
+    assert news(before) == 1
+    assert news(before + 1) == 0, "a second answer to the first question, read as that to this one"
+    line.close()
 
 
 def test_connections_are_counted_by_whom_they_speak_to(url: str, twilio: Client) -> None:
