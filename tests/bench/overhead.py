@@ -59,36 +59,47 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
                 with busy, place.guard.watching():
                     run, delays = _delays_ms(place, port, messages)
                 figures += _figures(load, delays, _phases(place, run))
-        figures += _traced(place, port, warm_up, messages // 3)
+        figures += _traced(place, port, warm_up, messages // 3, rate)
     return [*figures, *place.guard.rows("overhead")]
 
 
-def _traced(place: Ground, port: int, warm_up: int, messages: int) -> list[Figure]:
-    """The finer phases of a lone message, of processes that keep all spans in memory until they stop."""
+def _traced(place: Ground, port: int, warm_up: int, messages: int, rate: float) -> list[Figure]:
+    """The finer phases of a message, of processes that keep all spans in memory until they stop.
+
+    The others that make half a load come past the webhook: their traces do not begin there and are left out.
+    """
+    between: dict[str, tuple[float, float]] = {}
     with collecting() as collector:
         traced = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
             "OTEL_BSP_SCHEDULE_DELAY": "600000",
-            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2048",
+            "OTEL_BSP_MAX_QUEUE_SIZE": "16384",
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "16384",
         }
         with place.webhook(**traced) as webhook, place.worker(100, **traced, MODERATION="openai"):
             webhook.wait_until(lambda: reachable(f"http://127.0.0.1:{port}/readyz"), within=place.patience, name="web")
             _delays_ms(place, port, warm_up)
-            since_s = time.time()
-            with place.guard.watching():
-                _delays_ms(place, port, messages, first=warm_up)
-    phases = phases_ms(collector.spans, since_s=since_s)
-    if len(phases.get("sent", ())) < messages // 2:
-        raise NotMeasured(f"{len(phases.get('sent', ()))} of {messages} traces are whole")
-    return [
-        Figure(
-            name=f"{phase}, idle, by its trace, p50",
-            unit="ms",
-            rounds=[median(v)],
-            note=f"p99 {percentile(v, 99):.1f} ms",
-        )
-        for phase, v in phases.items()
-    ]
+            for load in ("idle", "half load"):
+                busy = Steady(place, PEOPLE // 2, PEOPLE, rate) if load == "half load" else nullcontext()
+                with busy, place.guard.watching():
+                    since_s = time.time()
+                    _delays_ms(place, port, messages, first=warm_up)
+                    between[load] = since_s, time.time()
+    figures: list[Figure] = []
+    for load, (since_s, until_s) in between.items():
+        phases = phases_ms(collector.spans, since_s=since_s, until_s=until_s)
+        if len(phases.get("sent", ())) < messages // 2:
+            raise NotMeasured(f"{len(phases.get('sent', ()))} of {messages} traces are whole, {load}")
+        figures += [
+            Figure(
+                name=f"{phase}, {load}, by its trace, p50",
+                unit="ms",
+                rounds=[median(v)],
+                note=f"p99 {percentile(v, 99):.1f} ms",
+            )
+            for phase, v in phases.items()
+        ]
+    return figures
 
 
 def _figures(load: str, delays: Sequence[float], phases: Sequence[dict[str, float]]) -> list[Figure]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from tests.collector import Seen
 
 
-def phases_ms(spans: Sequence[Seen], *, since_s: float) -> Mapping[str, Sequence[float]]:
-    """Returns by phase, in their order, how long each message was in it, in ms; of messages received since then.
+def phases_ms(spans: Sequence[Seen], *, since_s: float, until_s: float = float("inf")) -> Mapping[str, Sequence[float]]:
+    """Returns by phase, in their order, how long each message was in it, in ms; of messages received between these.
 
     A message is taken where its trace is whole: one answer in one piece, both texts moderated.
     """
@@ -16,7 +16,7 @@ def phases_ms(spans: Sequence[Seen], *, since_s: float) -> Mapping[str, Sequence
         traces[span.trace][span.name.partition(" ")[0]].append(span)
     found: dict[str, list[float]] = defaultdict(list)
     for steps in traces.values():
-        if steps["POST"] and steps["POST"][0].began_s >= since_s and _whole(steps):
+        if steps["POST"] and since_s <= steps["POST"][0].began_s < until_s and _whole(steps):
             for phase, seconds in _phases_s(steps).items():
                 found[phase].append(1000 * seconds)
     return found
