@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """`sisters` on a server: one of the commands, as the user and with the environment and secrets of the processes.
 
 Installed by deploy.sh as /usr/local/sbin/sisters, for root. It stands for itself: which release serves may change.

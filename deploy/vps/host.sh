@@ -123,11 +123,7 @@ install_units() { # ID: its unit files, and what its environment changes in them
 
 install_command() { # ID: `sisters` for whoever operates the bot; a release from before it had one changes nothing
     local source=$BASE/releases/$1/deploy/vps/command.py
-    [ -e "$source" ] || return 0
-    install -m 644 "$source" "$BASE/command.py"
-    printf '#!/bin/sh\nexec %s %s "$@"\n' "$(command -v python3)" "$BASE/command.py" >"$BASE/.sisters"
-    install -D -m 755 "$BASE/.sisters" /usr/local/sbin/sisters
-    rm "$BASE/.sisters"
+    [ ! -e "$source" ] || install -D -m 755 "$source" /usr/local/sbin/sisters
 }
 
 prune() { # KEEP: the newest ones stay, and whatever is linked; leftovers of uploads that were cut off go
@@ -298,7 +294,7 @@ session() { # ID KEEP WORKERS FORWARD
     fi
     switch_to "$id" "$forward" "$workers"
     install -m 755 "$0" "$BASE/host.sh"
-    install_command "$id"
+    install_command "$id" || tell "-- /usr/local/sbin/sisters could not be written; the bot serves without it"
     prune "$keep"
     answer "kept $id"
 }
