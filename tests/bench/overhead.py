@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
@@ -34,6 +34,7 @@ WARM_UP: Final = 30
 HALF_LOAD_PER_S: Final = 30.0
 """About half of what one worker core carries (`work`)."""
 PEOPLE: Final = 400
+LOADS: Final = ("idle", "half load")
 _PHASES: Final = Path(__file__).with_name("phases.sql")
 _TOLD: Final = {
     "queued": "in the queue and stored",
@@ -54,9 +55,8 @@ def measure(*, smoke: bool = False) -> Sequence[Figure]:
         with place.webhook() as webhook, place.worker(100):
             webhook.wait_until(lambda: reachable(f"http://127.0.0.1:{port}/readyz"), within=place.patience, name="web")
             _delays_ms(place, port, warm_up, first=PEOPLE // 2 - warm_up)
-            for load in ("idle", "half load"):
-                busy = Steady(place, PEOPLE // 2, PEOPLE, rate) if load == "half load" else nullcontext()
-                with busy, place.guard.watching():
+            for load in LOADS:
+                with _busy(place, load, rate), place.guard.watching():
                     run, delays = _delays_ms(place, port, messages)
                 figures += _figures(load, delays, _phases(place, run))
         figures += _traced(place, port, warm_up, messages // 3, rate)
@@ -79,9 +79,8 @@ def _traced(place: Ground, port: int, warm_up: int, messages: int, rate: float) 
         with place.webhook(**traced) as webhook, place.worker(100, **traced, MODERATION="openai"):
             webhook.wait_until(lambda: reachable(f"http://127.0.0.1:{port}/readyz"), within=place.patience, name="web")
             _delays_ms(place, port, warm_up)
-            for load in ("idle", "half load"):
-                busy = Steady(place, PEOPLE // 2, PEOPLE, rate) if load == "half load" else nullcontext()
-                with busy, place.guard.watching():
+            for load in LOADS:
+                with _busy(place, load, rate), place.guard.watching():
                     since_s = time.time()
                     _delays_ms(place, port, messages, first=warm_up)
                     between[load] = since_s, time.time()
@@ -90,16 +89,17 @@ def _traced(place: Ground, port: int, warm_up: int, messages: int, rate: float) 
         phases = phases_ms(collector.spans, since_s=since_s, until_s=until_s)
         if len(phases.get("sent", ())) < messages // 2:
             raise NotMeasured(f"{len(phases.get('sent', ()))} of {messages} traces are whole, {load}")
-        figures += [
-            Figure(
-                name=f"{phase}, {load}, by its trace, p50",
-                unit="ms",
-                rounds=[median(v)],
-                note=f"p99 {percentile(v, 99):.1f} ms",
-            )
-            for phase, v in phases.items()
-        ]
+        figures += [_phase(f"{phase}, {load}, by its trace", values) for phase, values in phases.items()]
     return figures
+
+
+def _busy(place: Ground, load: str, rate: float) -> AbstractContextManager[object]:
+    """What others write meanwhile, if anything."""
+    return Steady(place, PEOPLE // 2, PEOPLE, rate) if load == LOADS[1] else nullcontext()
+
+
+def _phase(name: str, values: Sequence[float]) -> Figure:
+    return Figure(name=f"{name}, p50", unit="ms", rounds=[median(values)], note=f"p99 {percentile(values, 99):.1f} ms")
 
 
 def _figures(load: str, delays: Sequence[float], phases: Sequence[dict[str, float]]) -> list[Figure]:
@@ -114,16 +114,7 @@ def _figures(load: str, delays: Sequence[float], phases: Sequence[dict[str, floa
         )
         for name, value, goal in (("p50", median(delays), goals[0]), ("p99", percentile(delays, 99), goals[1]))
     ]
-    for phase, told in _TOLD.items():
-        values = [float(row[phase] or 0) for row in phases]
-        rows.append(
-            Figure(
-                name=f"{told}, {load}, p50",
-                unit="ms",
-                rounds=[median(values)],
-                note=f"p99 {percentile(values, 99):.1f} ms",
-            )
-        )
+    rows += [_phase(f"{told}, {load}", [float(row[phase] or 0) for row in phases]) for phase, told in _TOLD.items()]
     return rows
 
 
