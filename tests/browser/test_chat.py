@@ -190,6 +190,8 @@ def test_what_was_chosen_by_mistake_is_not_sent(seat: Seat, tmp_path: Path):
     expect(question).to_have_count(0)
     expect(seat.phone("Ana").get_by_role("button", name="Attach")).to_be_focused()
     assert seat.ask("/simulator/messages") == []
+    seat.page.wait_for_timeout(1_000)  # what goes out all the same takes a moment
+    assert seat.ask("/simulator/messages") == []
 
 
 def test_a_recorded_voice_note_goes_out_and_can_be_heard(seat: Seat):
