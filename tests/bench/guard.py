@@ -11,6 +11,9 @@ from tests.bench.figures import Figure
 
 SHARE_AT_MOST: Final = 0.8
 """Of its core. Postgres and Redis, which run on the same one, are not watched: every system here waits for them."""
+SHORTEST_S: Final = 0.5
+"""What is judged at once. The kernel counts CPU time in hundredths of a second: one of them, which fell into two
+milliseconds, would be five cores."""
 
 
 class NotMeasured(Exception):
@@ -31,6 +34,7 @@ class Guard:
     def __init__(self, standin_pid: int) -> None:
         self._standin_pid: Final = standin_pid
         self._shares: Final[dict[str, list[float]]] = {}
+        self._short: Final[dict[str, tuple[float, float]]] = {}
 
     def look(self) -> Look:
         """Now: at the stand-in, and at this process, in which most drivers are threads."""
@@ -40,12 +44,20 @@ class Guard:
     def judge(self, since: Look, *, drives: bool = True) -> None:
         """Ends what began with that look; without `drives` a process of its own drove, and tells its share itself.
 
+        What was too short is judged together with what comes next.
+
         Raises: NotMeasured.
         """
         now = self.look()
         for who, cpu_s in now.cpu_s.items():
-            if drives or who != "driver":
-                self.tell(who, (cpu_s - since.cpu_s[who]) / (now.at - since.at))
+            if not drives and who == "driver":
+                continue
+            used_s, lasted_s = self._short.pop(who, (0.0, 0.0))
+            used_s, lasted_s = used_s + cpu_s - since.cpu_s[who], lasted_s + now.at - since.at
+            if lasted_s < SHORTEST_S:
+                self._short[who] = used_s, lasted_s
+            else:
+                self.tell(who, used_s / lasted_s)
 
     def tell(self, who: str, share: float) -> None:
         """Takes down what that one used of its core.

@@ -13,11 +13,11 @@ from tests.bench.figures import Figure
 from tests.bench.guard import SHARE_AT_MOST, Guard, Look, NotMeasured
 
 
-def before(guard: Guard, *, standin_s: float, driver_s: float) -> Look:
-    """A look ten seconds ago, since when these have used so much."""
+def before(guard: Guard, *, standin_s: float, driver_s: float, seconds: float = 10) -> Look:
+    """A look so many seconds ago, since when these have used so much."""
     now = guard.look()
     used = {"stand-in": now.cpu_s["stand-in"] - standin_s, "driver": now.cpu_s["driver"] - driver_s}
-    return replace(now, at=now.at - 10, cpu_s=used)
+    return replace(now, at=now.at - seconds, cpu_s=used)
 
 
 def test_who_had_no_time_left_was_what_was_measured() -> None:
@@ -30,6 +30,18 @@ def test_who_had_no_time_left_was_what_was_measured() -> None:
     with pytest.raises(NotMeasured, match="the driver used"):
         guard.tell("driver", SHARE_AT_MOST + 0.01)
     guard.judge(before(guard, standin_s=0, driver_s=9), drives=False)
+
+
+def test_what_is_too_short_to_judge_is_judged_with_what_follows() -> None:
+    guard = Guard(os.getpid())
+    guard.judge(before(guard, standin_s=0.01, driver_s=0, seconds=0.001))
+    assert not guard.rows("peer")
+    guard.judge(before(guard, standin_s=0.3, driver_s=0, seconds=0.6))
+    standin, _ = guard.rows("peer")
+    assert standin.value == pytest.approx(52, abs=2)
+    guard.judge(before(guard, standin_s=0.3, driver_s=0, seconds=0.3))
+    with pytest.raises(NotMeasured, match="the stand-in used"):
+        guard.judge(before(guard, standin_s=0.3, driver_s=0, seconds=0.3))
 
 
 def test_the_rows_tell_the_most_that_each_used() -> None:
