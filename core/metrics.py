@@ -62,6 +62,8 @@ for _fate in ("late", "too_late", "failed"):
     CAUGHT_UP.labels(_fate)
 
 CATCH_UPS: Final = Counter("sisters_catch_ups", "Readings of the provider's log: done, cut_off, failed", ["end"])
+for _end in ("done", "cut_off", "failed"):
+    CATCH_UPS.labels(_end)
 DUTY_FAILING: Final = Gauge("sisters_duty_failing", "1 while a duty of this worker cannot be done", ["duty"])
 
 CODES_AT_MOST: Final = 100

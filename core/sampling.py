@@ -1,7 +1,7 @@
 """Looks at Redis, the broker and Postgres now and then, so that a scrape of /metrics asks nobody and never hangs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -24,6 +24,16 @@ class _Phase:
     phase: str
     number: int
     oldest_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turns(_Phase):
+    due_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Deliveries(_Phase):
+    tried_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +90,8 @@ class Sampler:
         """Raises: Transient when Postgres is away."""
         spent: Decimal | None = None
         with self._store.transaction() as transaction:
-            turns = transaction.all(_Phase, "look_at_turns")
-            deliveries = transaction.all(_Phase, "look_at_deliveries")
+            turns = transaction.all(_Turns, "look_at_turns")
+            deliveries = transaction.all(_Deliveries, "look_at_deliveries")
             asked_at = self._clock()
             rest = transaction.one(_Rest, "look_at_the_rest", silence=SILENT_AFTER)
             answered_at = self._clock()
@@ -92,7 +102,17 @@ class Sampler:
             "postgres",
             [
                 *_levels("turns", "Turns that owe an answer", _TURNS, turns),
+                Level(
+                    name="sisters_turns_due_oldest_seconds",
+                    help="How long the turn that is longest due has waited for a free place",
+                    value=max((row.due_s for row in turns if row.phase == "waiting"), default=0.0),
+                ),
                 *_levels("deliveries", "Pieces that are not settled", _DELIVERIES, deliveries),
+                Level(
+                    name="sisters_deliveries_tried_oldest_seconds",
+                    help="Age of the oldest piece that was tried and has not gone out",
+                    value=max((row.tried_s or 0.0 for row in deliveries), default=0.0),
+                ),
                 Level(name="sisters_senders_resting", help="Numbers of ours that rest now", value=rest.senders_resting),
                 Level(name="sisters_workers_alive", help="Workers that show signs of life", value=rest.workers_alive),
                 Level(
@@ -124,7 +144,7 @@ def _apart(there_s: float, asked_at: float, answered_at: float) -> float:
     return max(0.0, asked_at - there_s, there_s - answered_at)
 
 
-def _levels(what: str, meaning: str, phases: tuple[str, ...], seen: list[_Phase]) -> list[Level]:
+def _levels(what: str, meaning: str, phases: tuple[str, ...], seen: Sequence[_Phase]) -> list[Level]:
     numbers = dict.fromkeys(phases, 0.0) | {row.phase: float(row.number) for row in seen}
     oldest = max((row.oldest_s for row in seen), default=0.0)
     return [

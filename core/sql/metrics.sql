@@ -2,11 +2,14 @@
 -- Open turns by phase; reads them by the index of open ones.
 SELECT CASE WHEN worker_id IS NOT NULL THEN 'running' WHEN next_attempt_at > now() THEN 'postponed' ELSE 'waiting' END
            AS phase,
-       count(*) AS number, extract(epoch FROM now() - min(created_at))::float AS oldest_s
+       count(*) AS number, extract(epoch FROM now() - min(created_at))::float AS oldest_s,
+       extract(epoch FROM now() - min(next_attempt_at))::float AS due_s
 FROM turns WHERE finished_at IS NULL GROUP BY 1;
 
 -- name: look_at_deliveries
-SELECT state AS phase, count(*) AS number, extract(epoch FROM now() - min(created_at))::float AS oldest_s
+-- What waits for its place in a rate, or for the piece before it, was not tried; what waits after a failure was.
+SELECT state AS phase, count(*) AS number, extract(epoch FROM now() - min(created_at))::float AS oldest_s,
+       extract(epoch FROM now() - min(created_at) FILTER (WHERE state <> 'waiting' OR failures > 0))::float AS tried_s
 FROM deliveries WHERE state IN ('waiting', 'sending', 'unknown') GROUP BY 1;
 
 -- name: look_at_the_rest

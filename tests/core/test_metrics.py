@@ -46,6 +46,7 @@ def test_what_was_seen_is_told_until_it_is_stale_each_service_for_itself() -> No
     [
         ("core.metrics", ['sisters_turns_total{outcome="crashed"} 0.0', 'sisters_turns_total{outcome="failed"} 0.0']),
         ("core.metrics", [f'sisters_catch_up_messages_total{{fate="{fate}"}} 0.0' for fate in ("failed", "too_late")]),
+        ("core.metrics", [f'sisters_catch_ups_total{{end="{end}"}} 0.0' for end in ("done", "cut_off", "failed")]),
         ("webhook.metrics", ['sisters_webhook_refusals_total{reason="redis"} 0.0']),
         ("webhook.metrics", ['sisters_webhook_refusals_total{reason="signature"} 0.0']),
     ],

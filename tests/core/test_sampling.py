@@ -84,6 +84,41 @@ def test_open_turns_and_pieces_are_seen_by_phase(bot: Bot) -> None:
     assert looks.value("dead_letters") == 0
 
 
+def test_a_turn_that_is_due_again_waits_only_since_then(bot: Bot) -> None:
+    looks = Looks(bot)
+    looks.sampler.look_at_postgres()
+    assert looks.value("turns_due_oldest_seconds") == 0
+    bot.slots.places = 0
+    bot.say("hello")
+    bot.change("UPDATE turns SET created_at = now() - interval '10 minutes', next_attempt_at = now() - interval '20 s'")
+    looks.sampler.look_at_postgres()
+    assert (looks.value("turns_open_oldest_seconds") or 0) >= 600
+    assert 20 <= (looks.value("turns_due_oldest_seconds") or 0) < 25
+    bot.change("UPDATE turns SET next_attempt_at = now() + interval '1 minute'")
+    looks.sampler.look_at_postgres()
+    assert looks.value("turns_due_oldest_seconds") == 0
+
+
+@pytest.mark.parametrize(
+    ("as_it_stands", "tried"),
+    [
+        ("state = 'waiting'", False),
+        ("state = 'waiting', slot_at = now() + interval '1 minute'", False),
+        ("state = 'waiting', failures = 1, next_attempt_at = now() + interval '1 minute'", True),
+        ("state = 'unknown', unknown_since = now()", True),
+    ],
+)
+def test_a_piece_that_only_waits_for_its_place_is_not_one_that_cannot_be_sent(
+    bot: Bot, as_it_stands: Any, tried: bool
+) -> None:
+    looks = Looks(bot)
+    bot.say("hello")
+    bot.change(f"UPDATE deliveries SET created_at = now() - interval '10 minutes', provider_id = NULL, {as_it_stands}")
+    looks.sampler.look_at_postgres()
+    assert (looks.value("deliveries_open_oldest_seconds") or 0) >= 600
+    assert ((looks.value("deliveries_tried_oldest_seconds") or 0) >= 600) is tried
+
+
 def test_what_is_spent_of_the_days_budget_is_seen_where_there_is_one(bot: Bot) -> None:
     looks = Looks(bot)
     looks.sampler.look_at_postgres()

@@ -24,7 +24,7 @@ HEALTHY = {
     'sisters_messages_stored_total{instance="w1"}': "0+10x60",
     'sisters_inboxes_oldest_seconds{instance="w1"}': "5x60",
     'sisters_workers_alive{instance="w1"}': "2x60",
-    'sisters_turns_open{instance="w1",phase="waiting"}': "0x60",
+    'sisters_turns_due_oldest_seconds{instance="w1"}': "2x60",
     'sisters_turns_total{instance="w1",outcome="failed"}': "0x60",
     'sisters_dead_letters{instance="w1"}': "0x60",
     'sisters_sent_twice_total{instance="w1"}': "0x60",
@@ -33,6 +33,9 @@ HEALTHY = {
     'sisters_webhook_refusals_total{instance="web",reason="signature"}': "0x60",
     'sisters_catch_up_messages_total{instance="w1",fate="late"}': "7x60",
     'sisters_catch_up_messages_total{instance="w1",fate="failed"}': "1x60",
+    'sisters_catch_ups_total{instance="w1",end="done"}': "0+1x60",
+    'sisters_catch_ups_total{instance="w1",end="cut_off"}': "0x60",
+    'sisters_catch_ups_total{instance="w1",end="failed"}': "0+1x60",
     'sisters_llm_errors_total{instance="w1",provider="openai",reason="timeout"}': "0+1x60",
     'sisters_llm_errors_total{instance="w1",provider="openai",reason="auth"}': "0x60",
     'sisters_llm_seconds_count{instance="w1",provider="openai",outcome="answered"}': "0+10x60",
@@ -40,6 +43,8 @@ HEALTHY = {
     'sisters_llm_breaker{instance="w1",provider="other"}': "0x60",
     'sisters_moderation_unchecked_total{instance="w1"}': "0x60",
     'sisters_sends_total{instance="w1",outcome="failed",code="63016"}': "0x60",
+    'sisters_deliveries_open_oldest_seconds{instance="w1"}': "900x60",
+    'sisters_deliveries_tried_oldest_seconds{instance="w1"}': "120x60",
     'sisters_reported_failures_total{instance="w1",code="63024"}': "0x60",
     'sisters_senders_resting{instance="w1"}': "0x60",
     'sisters_budget_usd{instance="w1"}': "10x60",
@@ -54,7 +59,7 @@ HEALTHY = {
 FAULTS: dict[str, dict[str, str | None]] = {
     "SistersMessageWaits": {'sisters_inboxes_oldest_seconds{instance="w1"}': "61x60"},
     "SistersNoWorker": {'sisters_workers_alive{instance="w1"}': None},
-    "SistersTurnsWait": {'sisters_turns_open{instance="w1",phase="waiting"}': "4x60"},
+    "SistersTurnsWait": {'sisters_turns_due_oldest_seconds{instance="w1"}': "6x60"},
     "SistersTurnsFail": {'sisters_turns_total{instance="w1",outcome="failed"}': "0+1x60"},
     "SistersDeadLetters": {'sisters_dead_letters{instance="w1"}': "1x60"},
     "SistersSentTwice": {'sisters_sent_twice_total{instance="w1"}': "0x30 1x29"},
@@ -62,11 +67,13 @@ FAULTS: dict[str, dict[str, str | None]] = {
     "SistersWebhookRefuses": {'sisters_webhook_refusals_total{instance="web",reason="signature"}': "0+1x60"},
     "SistersCatchUpFinds": {'sisters_catch_up_messages_total{instance="w1",fate="late"}': "7x30 8x29"},
     "SistersCatchUpFails": {'sisters_catch_up_messages_total{instance="w1",fate="failed"}': "0+1x60"},
+    "SistersCatchUpAway": {'sisters_catch_ups_total{instance="w1",end="done"}': "9x60"},
     "SistersLlmErrors": {'sisters_llm_errors_total{instance="w1",provider="openai",reason="timeout"}': "0+3x60"},
     "SistersLlmAway": {'sisters_llm_breaker{instance="w1",provider="other"}': "2x60"},
     "SistersLlmAccount": {'sisters_llm_errors_total{instance="w1",provider="openai",reason="auth"}': "0x45 1x14"},
     "SistersModerationAway": {'sisters_moderation_unchecked_total{instance="w1"}': "0+1x60"},
     "SistersSendFailures": {'sisters_sends_total{instance="w1",outcome="failed",code="63016"}': "0+1x60"},
+    "SistersSendsStall": {'sisters_deliveries_tried_oldest_seconds{instance="w1"}': "301+30x60"},
     "SistersReportedFailures": {'sisters_reported_failures_total{instance="w1",code="63024"}': "0+1x60"},
     "SistersSenderRests": {'sisters_senders_resting{instance="w1"}': "1x60"},
     "SistersBudget": {'sisters_spent_today_usd{instance="w1"}': "8.5x60"},
@@ -161,7 +168,7 @@ def test_a_prometheus_that_has_only_begun_to_look_takes_nothing_old_for_new(tmp_
 
 def test_every_alert_on_a_rise_is_tried_with_a_series_that_is_born():
     """But for those whose series are told as 0 from the start of their process."""
-    at_zero = {"SistersSentTwice", "SistersModerationAway", "SistersWebhookRefuses"}
+    at_zero = {"SistersSentTwice", "SistersModerationAway", "SistersWebhookRefuses", "SistersCatchUpAway"}
     rising = {rule["alert"] for rule in RULES if re.search(r"\b(increase|rate)\(", rule["expr"])}
     assert rising == {*BORN, *at_zero}
 
