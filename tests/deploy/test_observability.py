@@ -141,6 +141,19 @@ def test_an_alert_fires_at_its_fault_and_no_other_does(tmp_path: Path, alert: st
 
 
 @pytest.mark.debian("promtool")
+@pytest.mark.parametrize(
+    ("breaker", "expected"),
+    [
+        ("2 2 1 1 1 " * 12, ["SistersLlmAway"]),  # left alone for 30 s, then one call that hangs until LLM_TIMEOUT_S
+        ("2 1 0 0 0 " * 12, []),
+    ],
+)
+def test_a_model_that_hangs_is_away_though_it_is_tried_now_and_then(tmp_path: Path, breaker: str, expected: list[str]):
+    done = firing(tmp_path, {'sisters_llm_breaker{instance="w1",provider="other"}': breaker}, expected)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.debian("promtool")
 @pytest.mark.parametrize("alert", BORN)
 def test_a_burst_with_which_a_series_is_born_fires_its_alert(tmp_path: Path, alert: str):
     series, value = BORN[alert]
