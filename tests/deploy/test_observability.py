@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from core.keeping.upkeep import Upkeep
 from tests.deploy.names import metrics_in, metrics_that_exist
 from worker.running import FURTHER_PORTS
 
@@ -24,6 +25,8 @@ HEALTHY = {
     'sisters_messages_stored_total{instance="w1"}': "0+10x60",
     'sisters_inboxes_oldest_seconds{instance="w1"}': "5x60",
     'sisters_workers_alive{instance="w1"}': "2x60",
+    'sisters_turns_at_once{instance="w1"}': "100x60",
+    'up{instance="w1",job="worker"}': "1x60",
     'sisters_turns_due_oldest_seconds{instance="w1"}': "2x60",
     'sisters_turns_total{instance="w1",outcome="failed"}': "0x60",
     'sisters_dead_letters{instance="w1"}': "0x60",
@@ -53,12 +56,15 @@ HEALTHY = {
     NODE.format("size"): "100x60",
     'sisters_clock_skew_seconds{instance="w1"}': "0.2x60",
     'sisters_duty_failing{instance="w1",duty="beat"}': "0x60",
+    'sisters_duty_failing{instance="w2",duty="beat"}': "0x60",
+    'sisters_duty_failing{instance="w1",duty="take_reports"}': "0x60",
 }
 """Series of an ordinary half hour, a value every 30 s, as promtool writes them: 5x60 stays, 0+10x60 grows."""
 
 FAULTS: dict[str, dict[str, str | None]] = {
     "SistersMessageWaits": {'sisters_inboxes_oldest_seconds{instance="w1"}': "61x60"},
-    "SistersNoWorker": {'sisters_workers_alive{instance="w1"}': None},
+    "SistersNoWorker": {'sisters_turns_at_once{instance="w1"}': None},
+    "SistersWorkerSilent": {'up{instance="w1",job="worker"}': "1x20 0x40"},
     "SistersTurnsWait": {'sisters_turns_due_oldest_seconds{instance="w1"}': "6x60"},
     "SistersTurnsFail": {'sisters_turns_total{instance="w1",outcome="failed"}': "0+1x60"},
     "SistersDeadLetters": {'sisters_dead_letters{instance="w1"}': "1x60"},
@@ -79,6 +85,14 @@ FAULTS: dict[str, dict[str, str | None]] = {
     "SistersBudget": {'sisters_spent_today_usd{instance="w1"}': "8.5x60"},
     "SistersDatabaseFull": {NODE.format("avail"): "14x60"},
     "SistersClockSkew": {'sisters_clock_skew_seconds{instance="w1"}': "2x60"},
+    "SistersPostgresAway": {
+        'sisters_workers_alive{instance="w1"}': None,  # what is read there is no longer told
+        'sisters_turns_due_oldest_seconds{instance="w1"}': None,
+        'sisters_deliveries_tried_oldest_seconds{instance="w1"}': None,
+        'sisters_duty_failing{instance="w1",duty="beat"}': "1x60",
+        'sisters_duty_failing{instance="w2",duty="beat"}': "1x60",
+        'sisters_duty_failing{instance="w1",duty="take_reports"}': "1x60",
+    },
     "SistersDutyFails": {'sisters_duty_failing{instance="w1",duty="beat"}': "1x60"},
 }
 
@@ -200,7 +214,19 @@ def test_every_alert_has_a_fault_a_severity_a_line_and_its_place_in_the_runbook(
 def test_a_query_names_metrics_that_exist(query: str):
     ours = metrics_in(query)
     assert ours <= metrics_that_exist()
-    assert ours or "node_" in query
+    assert ours or "node_" in query or "up{" in query
+
+
+def test_a_rule_asks_for_jobs_that_prometheus_has():
+    asked = {job for rule in RULES for job in re.findall(r'job="(\w+)"', rule["expr"])}
+    jobs = {job["job_name"] for job in yaml.safe_load((HERE / "prometheus.yml").read_text())["scrape_configs"]}
+    assert asked
+    assert asked <= jobs
+
+
+def test_the_duty_that_says_whether_postgres_is_there_is_one_of_a_keeper():
+    duties = {duty for rule in RULES for duty in re.findall(r'duty="(\w+)"', rule["expr"])}
+    assert duties == {Upkeep.beat.__name__}
 
 
 @pytest.mark.debian("promtool")
