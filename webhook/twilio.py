@@ -43,6 +43,8 @@ def blueprint(twilio: TwilioSettings, signatures: Signatures, door: Door) -> Blu
         """The form of a request that Twilio signed for our account. Raises: Refusal."""
         form = parse_form(read_form_body())
         signature = request.environ.get("HTTP_X_TWILIO_SIGNATURE")
+        if not signature:  # whoever looks about on the internet: no sign of a wrong token or address of ours
+            raise Refusal(403, "unsigned")
         if form is None or not signatures.accept(request.environ["RAW_URI"], form, signature):
             raise Refusal(403, "signature")
         # An absent account is not another one.

@@ -70,7 +70,11 @@ FAULTS: dict[str, dict[str, str | None]] = {
     "SistersDeadLetters": {'sisters_dead_letters{instance="w1"}': "1x60"},
     "SistersSentTwice": {'sisters_sent_twice_total{instance="w1"}': "0x30 1x29"},
     "SistersWebhookAway": {'sisters_webhook_messages_total{instance="web"}': None},
-    "SistersWebhookRefuses": {'sisters_webhook_refusals_total{instance="web",reason="signature"}': "0+1x60"},
+    "SistersWebhookRefuses": {
+        'sisters_webhook_refusals_total{instance="web",reason="signature"}': "0+1x60",
+        'sisters_webhook_messages_total{instance="web"}': "9x60",
+    },
+    "SistersSignatures": {'sisters_webhook_refusals_total{instance="web",reason="signature"}': "0+1x60"},
     "SistersCatchUpFinds": {'sisters_catch_up_messages_total{instance="w1",fate="late"}': "7x30 8x29"},
     "SistersCatchUpFails": {'sisters_catch_up_messages_total{instance="w1",fate="failed"}': "0+1x60"},
     "SistersCatchUpAway": {'sisters_catch_ups_total{instance="w1",end="done"}': "9x60"},
@@ -155,6 +159,20 @@ def test_an_alert_fires_at_its_fault_and_no_other_does(tmp_path: Path, alert: st
 
 
 @pytest.mark.debian("promtool")
+@pytest.mark.parametrize("accepted", ["9x60", "0+10x60"])
+@pytest.mark.parametrize("reason", ["redis", "unsigned"])
+def test_redis_away_pages_whatever_else_happens_and_who_signs_nothing_wakes_nobody(
+    tmp_path: Path, reason: str, accepted: str
+):
+    faults = {
+        f'sisters_webhook_refusals_total{{instance="web",reason="{reason}"}}': "0+9x60",
+        'sisters_webhook_messages_total{instance="web"}': accepted,
+    }
+    done = firing(tmp_path, faults, ["SistersWebhookRefuses"] if reason == "redis" else [])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.debian("promtool")
 @pytest.mark.parametrize(
     ("breaker", "expected"),
     [
@@ -195,7 +213,9 @@ def test_a_prometheus_that_has_only_begun_to_look_takes_nothing_old_for_new(tmp_
 
 def test_every_alert_on_a_rise_is_tried_with_a_series_that_is_born():
     """But for those whose series are told as 0 from the start of their process."""
-    at_zero = {"SistersSentTwice", "SistersModerationAway", "SistersWebhookRefuses", "SistersCatchUpAway"}
+    at_zero = {
+        "SistersSentTwice", "SistersModerationAway", "SistersWebhookRefuses", "SistersSignatures", "SistersCatchUpAway",
+    }  # fmt: skip
     rising = {rule["alert"] for rule in RULES if re.search(r"\b(increase|rate)\(", rule["expr"])}
     assert rising == {*BORN, *at_zero}
 

@@ -77,6 +77,7 @@ def test_messages_and_refusals_are_counted(twilio: Twilio, door: RecordingDoor):
         "sisters_webhook_messages_total",
         "sisters_webhook_ack_seconds_count",
         'sisters_webhook_refusals_total{reason="not_our_number"}',
+        'sisters_webhook_refusals_total{reason="unsigned"}',
         'sisters_webhook_refusals_total{reason="signature"}',
         'sisters_webhook_refusals_total{reason="method_not_allowed"}',
         'sisters_webhook_refusals_total{reason="redis"}',
@@ -85,10 +86,11 @@ def test_messages_and_refusals_are_counted(twilio: Twilio, door: RecordingDoor):
     twilio.post("/whatsapp", message_form())
     twilio.post("/whatsapp", message_form(To="whatsapp:+15550001111"))
     twilio.send("/whatsapp", b"")
+    twilio.send("/whatsapp", b"", headers={"X-Twilio-Signature": "x"})
     twilio.send("/whatsapp", b"", method="GET")
     door.away = True
     twilio.post("/whatsapp", message_form())
-    assert [value(twilio, name) - was for name, was in zip(names, before, strict=True)] == [1] * 6
+    assert [value(twilio, name) - was for name, was in zip(names, before, strict=True)] == [1] * 7
 
 
 class BrokenDoor(RecordingDoor):
