@@ -211,6 +211,15 @@ class Backlog:
     reports: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How full Redis is; `most_bytes` is 0 without a bound. `unwritten`: its files whose last write failed."""
+
+    used_bytes: int
+    most_bytes: int
+    unwritten: Sequence[str]
+
+
 class Queue(Protocol):
     """The queue of wake-ups."""
 
@@ -255,6 +264,10 @@ class Inboxes(Protocol):
 
     def backlog(self) -> Backlog:
         """Returns how much waits."""
+        ...
+
+    def room(self) -> Room | None:
+        """Returns how much room Redis has; None where it does not let us ask."""
         ...
 
     def read_reports(self, *, limit: int) -> tuple[bytes, ...]:

@@ -46,7 +46,7 @@ class _Rest:
 
 
 class Sampler:
-    """Three looks that know nothing of each other. Every worker takes them: of several, ask for the maximum."""
+    """Four looks that know nothing of each other. Every worker takes them: of several, ask for the maximum."""
 
     def __init__(
         self,
@@ -80,6 +80,24 @@ class Sampler:
                 Level(name="sisters_reports_waiting", help="Status reports on the list", value=backlog.reports),
             ],
         )
+
+    def look_at_redis(self) -> None:
+        """Where messages wait that were acknowledged. Raises: Transient when Redis is away."""
+        if (room := self._inboxes.room()) is None:
+            return
+        levels = [
+            Level(name="sisters_redis_used_bytes", help="Memory that Redis uses", value=room.used_bytes),
+            Level(
+                name="sisters_redis_cannot_write",
+                help="1 while Redis' last write to its disk failed, by the file",
+                value={what: float(what in room.unwritten) for what in ("aof", "rdb")},
+                label="file",
+            ),
+        ]
+        if room.most_bytes:
+            most = Level(name="sisters_redis_max_bytes", help="Memory that Redis may use", value=room.most_bytes)
+            levels.append(most)
+        self._levels.saw("redis", levels)
 
     def look_at_broker(self) -> None:
         """Raises: Transient when the broker is away."""

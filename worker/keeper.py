@@ -62,7 +62,12 @@ class Keeper:
             (CATCH_UP_TICK, self.catch_up),
         )
         if sampler is not None:
-            looks = (sampler.look_at_inboxes, sampler.look_at_broker, sampler.look_at_postgres)
+            looks = (
+                sampler.look_at_inboxes,
+                sampler.look_at_redis,
+                sampler.look_at_broker,
+                sampler.look_at_postgres,
+            )
             duties += tuple((LOOK_EVERY, look) for look in looks)
         self._threads = [
             threading.Thread(target=self._repeat, args=duty, name=f"keeper-{duty[1].__name__.strip('_')}", daemon=True)

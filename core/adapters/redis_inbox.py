@@ -31,7 +31,7 @@ from core.adapters.wakeups import QUEUE, REPORTS, WAKE, BrokerWakeups, Envelope
 from core.addresses import Sentinels, place_of, sentinels_of
 from core.errors import ConfigurationError, Transient, Unreachable, reason_of
 from core.model import InboundMessage, StatusReport, dump_inbound, dump_report, person_key
-from core.ports import Backlog, Forgotten, Inbox
+from core.ports import Backlog, Forgotten, Inbox, Room
 
 ALIAS_LIFE: Final = timedelta(days=30)
 DOOR_THREADS: Final = 16
@@ -54,6 +54,8 @@ _AFTER_THE_REASON: Final = re.compile(r"\.$| : .*$", re.DOTALL)
 
 _NO_DATABASE: Final = re.compile(r"DB index|SELECT is not allowed")
 """Redis' answers to the number of a database that it lacks; in a cluster there is none but 0."""
+
+_WRITES: Final = {"aof": "aof_last_write_status", "rdb": "rdb_last_bgsave_status"}
 
 _Result = TypeVar("_Result")
 
@@ -260,6 +262,21 @@ class RedisInboxes:
         facts: Mapping[str, Any] = _transient(client.info)
         seconds, microseconds = _transient(client.time)
         return facts, datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
+
+    def room(self) -> Room | None:
+        """Returns how full the server is and whether it can write to its disk; None: it does not let us ask."""
+        client: Any = self._client
+        try:
+            facts: Mapping[str, Any] = client.info("memory") | client.info("persistence")  # both at once: Redis 7
+        except ResponseError:  # an account without this right, or a server without the command
+            return None
+        except RedisError as error:
+            raise Transient("redis", code=type(error).__name__) from None
+        return Room(
+            used_bytes=int(facts.get("used_memory", 0)),
+            most_bytes=int(facts.get("maxmemory", 0)),
+            unwritten=[what for what, name in _WRITES.items() if str(facts.get(name, "ok")) != "ok"],
+        )
 
     def close(self) -> None:
         """Closes the connections that were opened."""

@@ -1,9 +1,11 @@
 """One look at each service, from which a scrape is answered."""
 
+import re
 import time
 from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from core.metrics import Levels
 from core.model import StatusReport
 from core.sampling import GOOD_FOR, Sampler
 from core.store import Store
+from deploy.local.redis import Redis
 from tests.core.adapters.raw import raw_client
 from tests.fakes import SOMEBODY, Bot
 
@@ -50,6 +53,37 @@ def test_what_waits_in_redis_is_seen_with_the_age_of_the_oldest(bot: Bot) -> Non
     assert looks.value("inboxes_waiting") == 2
     assert 90 <= (looks.value("inboxes_oldest_seconds") or 0) < 95
     assert looks.value("reports_waiting") == 1
+
+
+def test_the_room_of_redis_is_seen(tmp_path: Path, bot: Bot) -> None:
+    with Redis(log=tmp_path / "redis.log") as server, closing(raw_client(server.url)) as raw:
+        looks = Looks(bot, box=inboxes(server.url))
+        looks.sampler.look_at_redis()
+        assert (looks.value("redis_used_bytes") or 0) > 100_000
+        assert looks.value("redis_max_bytes") is None
+        assert [looks.value("redis_cannot_write", file=file) for file in ("aof", "rdb")] == [0, 0]
+        raw.config_set("maxmemory", 50_000_000)
+        looks.sampler.look_at_redis()
+        assert looks.value("redis_max_bytes") == 50_000_000
+        in_the_way = Path(raw.config_get("dir")["dir"]) / "dump.rdb"
+        in_the_way.mkdir()
+        raw.bgsave()
+        until = time.monotonic() + 10
+        while raw.info("persistence")["rdb_last_bgsave_status"] == "ok":
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        looks.sampler.look_at_redis()
+        assert [looks.value("redis_cannot_write", file=file) for file in ("aof", "rdb")] == [0, 1]
+
+
+def test_a_redis_that_does_not_let_us_ask_is_not_told_of_and_no_failing_duty(tmp_path: Path, bot: Bot) -> None:
+    with Redis(log=tmp_path / "redis.log") as server, closing(raw_client(server.url)) as raw:
+        raw.acl_setuser("managed", enabled=True, passwords=["+p"], keys=["*"], commands=["+@all", "-info"])
+        looks = Looks(bot, box=inboxes(re.sub("//.*@", "//managed:p@", server.url)))
+        looks.sampler.look_at_redis()
+        looks.sampler.look_at_inboxes()
+        assert looks.value("redis_used_bytes") is None
+        assert looks.value("inboxes_waiting") == 0
 
 
 def test_the_depth_of_the_brokers_queue_is_seen(bot: Bot) -> None:
@@ -109,7 +143,7 @@ def test_a_turn_that_is_due_again_waits_only_since_then(bot: Bot) -> None:
     ],
 )
 def test_a_piece_that_only_waits_for_its_place_is_not_one_that_cannot_be_sent(
-    bot: Bot, as_it_stands: Any, tried: bool
+    bot: Bot, *, as_it_stands: Any, tried: bool
 ) -> None:
     looks = Looks(bot)
     bot.say("hello")

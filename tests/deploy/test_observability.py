@@ -52,6 +52,9 @@ HEALTHY = {
     'sisters_senders_resting{instance="w1"}': "0x60",
     'sisters_budget_usd{instance="w1"}': "10x60",
     'sisters_spent_today_usd{instance="w1"}': "7x60",
+    'sisters_redis_used_bytes{instance="w1"}': "300x60",
+    'sisters_redis_max_bytes{instance="w1"}': "384x60",
+    'sisters_redis_cannot_write{instance="w1",file="aof"}': "0x60",
     NODE.format("avail"): "30x60",
     NODE.format("size"): "100x60",
     'sisters_clock_skew_seconds{instance="w1"}': "0.2x60",
@@ -87,6 +90,8 @@ FAULTS: dict[str, dict[str, str | None]] = {
     "SistersReportedFailures": {'sisters_reported_failures_total{instance="w1",code="63024"}': "0+1x60"},
     "SistersSenderRests": {'sisters_senders_resting{instance="w1"}': "1x60"},
     "SistersBudget": {'sisters_spent_today_usd{instance="w1"}': "8.5x60"},
+    "SistersRedisFull": {'sisters_redis_used_bytes{instance="w1"}': "310x60"},
+    "SistersRedisCannotWrite": {'sisters_redis_cannot_write{instance="w1",file="aof"}': "1x60"},
     "SistersDatabaseFull": {NODE.format("avail"): "14x60"},
     "SistersClockSkew": {'sisters_clock_skew_seconds{instance="w1"}': "2x60"},
     "SistersPostgresAway": {
