@@ -91,7 +91,7 @@ class Transport:
     def _new(self, call: Call) -> Line:
         if call.scheme == b"https" and self._ssl is None:
             self._ssl = httpx2.create_ssl_context()
-        return Line(self._ssl, _proxy(call))
+        return Line(self._ssl, proxy_of(call))
 
 
 def retry_after(headers: Mapping[str, str]) -> timedelta | None:
@@ -110,7 +110,7 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
     return timedelta(seconds=min(seconds, _MAX_WAIT_S)) if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def _proxy(call: Call) -> httpx2.Proxy | None:
+def proxy_of(call: Call) -> httpx2.Proxy | None:
     """What HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say of this server; proxies other than HTTP are ignored."""
     host = call.host.decode("ascii")
     proxies = urllib.request.getproxies()

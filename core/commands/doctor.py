@@ -26,14 +26,14 @@ _EXITS: Final = {"GOOD": 0, "RISKY": 0, "BROKEN": SAYS_NO, "WRONG": WRONG_USE}
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="a JSON list of {area, subject, severity, what, fix}")
-@click.option("--offline", is_flag=True, help="ask neither Twilio nor any model")
+@click.option("--offline", is_flag=True, help="ask neither Twilio nor any model, nor at PUBLIC_URL")
 @click.option("--problems", is_flag=True, help="leave out what is fine")
 def doctor(*, as_json: bool, offline: bool, problems: bool) -> None:
     """Say what is missing, wrong or risky, and how to mend it.
 
-    Reads the environment as the processes would; asks Postgres, Redis, Twilio and each model one small question;
-    changes nothing. Exit 0: nothing worse than risky; 1: something does not answer or cannot be used;
-    2: the configuration is wrong.
+    Reads the environment as the processes would; asks Postgres, Redis, Twilio, each model and our webhook at
+    PUBLIC_URL one small question; changes nothing. Exit 0: nothing worse than risky; 1: something does not answer
+    or cannot be used; 2: the configuration is wrong.
     """
     from core.doctor.checkup import check
     from core.doctor.finding import Severity, worst

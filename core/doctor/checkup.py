@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import structlog
 
-from core.doctor import cast, environment, machine, models, postgres, redis, twilio
+from core.doctor import cast, door, environment, machine, models, postgres, redis, twilio
 from core.doctor.finding import Finding, Findings
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 def check(environ: Mapping[str, str], *, offline: bool = False) -> Sequence[Finding]:
-    """Returns all findings, in the order of the areas; `offline`: asks no vendor. Never raises, writes nothing.
+    """Returns all findings, in the order of the areas. Never raises, writes nothing.
 
+    `offline`: asks no vendor, and not at our own door, to which the way leads through the internet.
     What cannot be read from the environment is told there, and its service is not asked.
     """
     settings, configuration = environment.read(environ)
@@ -26,6 +28,8 @@ def check(environ: Mapping[str, str], *, offline: bool = False) -> Sequence[Find
         checks.append((redis.AREA, lambda: redis.check(where)))
     if (account := settings.twilio) is not None and not offline:
         checks.append((twilio.AREA, lambda: twilio.check(account, settings.web)))
+    if (web := settings.web) is not None and _has_a_door(settings) and not offline:
+        checks.append((door.AREA, lambda: door.check(web)))
     if (llm := settings.llm) is not None and not offline:
         checks.append((models.AREA, lambda: models.check(llm)))
     if (vectors := settings.embeddings) is not None and vectors.base_url and not offline:
@@ -33,6 +37,13 @@ def check(environ: Mapping[str, str], *, offline: bool = False) -> Sequence[Find
     with ThreadPoolExecutor(len(checks), thread_name_prefix="doctor") as threads:
         looked = list(threads.map(_guarded, checks))
     return [finding for each in (configuration, *looked) for finding in each.found]
+
+
+def _has_a_door(settings: environment.Settings) -> bool:
+    """Whether the real Twilio comes in by PUBLIC_URL; an address of this machine alone is told as wrong already."""
+    if settings.web is None or settings.twilio is None or settings.twilio.base_url:
+        return False
+    return not environment.is_here(urlsplit(settings.web.public_url).hostname or "")
 
 
 def _guarded(named: tuple[str, Callable[[], Findings]]) -> Findings:
