@@ -22,6 +22,8 @@ OLDEST, NEWEST = "1.29", "1.37"
 SECRET, SECRETS_OF_OTHERS = "sisters-secrets", {"sisters-tls", "sisters-keda"}
 ALL = sorted(path for path in HERE.rglob("*.yaml") if path.name != "kustomization.yaml")
 PATCHES = {HERE / "overlays/example/settings.yaml"}
+SOLVER = "sisters-http01-solver"
+"""The policy for a pod that is cert-manager's, not ours."""
 OF_CUSTOM_KINDS = "keda.sh/"
 
 
@@ -178,7 +180,7 @@ def test_selectors_meet_the_pods_they_mean():
         *(
             (f"NetworkPolicy {n}", s["spec"]["podSelector"]["matchLabels"], n)
             for n, s in of_kind("NetworkPolicy").items()
-            if s["spec"]["podSelector"]
+            if s["spec"]["podSelector"] and n != SOLVER
         ),
     ]
     assert len(by_selector) == 7
@@ -209,6 +211,16 @@ def test_ports_are_those_of_the_containers():
                 program, script = asked["exec"]["command"]
                 assert program == "python"
                 assert (ROOT / script.removeprefix("/app/")).is_file()
+
+
+def test_whoever_lets_the_world_in_reaches_what_answers_for_the_certificate():
+    ingress = of_kind("Ingress")["sisters-webhook"]
+    assert "cert-manager.io/cluster-issuer" in ingress["metadata"]["annotations"]
+    solver, webhook = (of_kind("NetworkPolicy")[name]["spec"] for name in (SOLVER, "sisters-webhook"))
+    assert solver["podSelector"]["matchLabels"] == {"acme.cert-manager.io/http01-solver": "true"}
+    [rule] = solver["ingress"]
+    assert rule["ports"] == [{"port": 8089}]
+    assert rule["from"] == [webhook["ingress"][0]["from"][0]], "the same controller"
 
 
 def test_a_worker_is_given_the_time_that_it_may_take_to_finish():
