@@ -106,7 +106,7 @@ def test_a_pod_can_do_nothing_that_it_need_not(name: str):
         "capabilities": {"drop": ["ALL"]},
     }
     assert spec["automountServiceAccountToken"] is False
-    assert spec["serviceAccountName"] in of_kind("ServiceAccount")
+    assert spec.get("serviceAccountName", "default") in {*of_kind("ServiceAccount"), "default"}
     assert only["resources"]["limits"]["memory"]
     assert only["resources"]["requests"].keys() == {"cpu", "memory"}
 
@@ -211,6 +211,19 @@ def test_ports_are_those_of_the_containers():
                 program, script = asked["exec"]["command"]
                 assert program == "python"
                 assert (ROOT / script.removeprefix("/app/")).is_file()
+
+
+def test_a_hook_that_runs_before_all_else_needs_nothing_that_comes_with_the_rest():
+    hooks = {
+        name for name, one in WORKLOADS.items() if "argocd.argoproj.io/hook" in one["metadata"].get("annotations", {})
+    }
+    assert hooks == {"sisters-migrate"}
+    for name in hooks:
+        spec = PODS[name]["spec"]
+        assert "serviceAccountName" not in spec
+        assert "envFrom" not in container(name)
+        # The secret is made by hand, before.
+        assert [volume["secret"]["secretName"] for volume in spec["volumes"] if "emptyDir" not in volume] == [SECRET]
 
 
 def test_whoever_lets_the_world_in_reaches_what_answers_for_the_certificate():
