@@ -61,6 +61,8 @@ SENDERS: Final = 16
 """Threads of one worker that send what no turn is waiting for: later pieces, retries, look-ups."""
 DATABASE_CONNECTIONS: Final = 16
 """Of one worker: a turn holds one for milliseconds at its beginning and its end, none while it thinks."""
+SIGN_OF_LIFE_CONNECTIONS: Final = 2
+"""Beside them, so that no sign of life waits for a turn's."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -154,6 +156,7 @@ def worker_parts(read: WorkerEnvironment, *, concurrency: int) -> WorkerParts:
         send_every=send_every(read.limits, read.twilio),
     )
     queue, levels = QueueDepth(read.redis.broker), Levels(good_for=GOOD_FOR)
+    signs = Store(read.database, connections=SIGN_OF_LIFE_CONNECTIONS)
     return WorkerParts(
         worker_id=worker_id,
         concurrency=concurrency,
@@ -163,7 +166,7 @@ def worker_parts(read: WorkerEnvironment, *, concurrency: int) -> WorkerParts:
         intake=intake,
         turns=Turns(store=store, answerer=answerer, outbox=outbox, worker_id=worker_id, settings=read.turn),
         outbox=outbox,
-        upkeep=Upkeep(store=Store(read.database, connections=2), inboxes=box, intake=intake, worker_id=worker_id),
+        upkeep=Upkeep(store=signs, inboxes=box, intake=intake, worker_id=worker_id),
         eraser=Eraser(store=store, inboxes=box),
         catch_up=_catch_up(store, box, intake, _line(read.twilio, channel), worker_id, read.turn),
         retention=Retention(store=store, settings=read.retention),

@@ -255,6 +255,8 @@ def test_workers_are_scaled_by_metrics_and_a_queue_that_exist():
 
     scaler = of_kind("ScaledObject")["sisters-worker"]["spec"]
     assert scaler["scaleTargetRef"]["name"] in WORKLOADS
+    if "fallback" in scaler:
+        assert {trigger["metricType"] for trigger in scaler["triggers"]} == {"AverageValue"}
     assert 1 <= scaler["minReplicaCount"] <= scaler["fallback"]["replicas"] <= scaler["maxReplicaCount"]
     queries = [trigger["metadata"]["query"] for trigger in scaler["triggers"] if trigger["type"] == "prometheus"]
     assert len(queries) == 2
@@ -262,6 +264,16 @@ def test_workers_are_scaled_by_metrics_and_a_queue_that_exist():
     (redis,) = (trigger for trigger in scaler["triggers"] if trigger["type"] == "redis")
     assert redis["metadata"]["listName"] == QUEUE
     assert redis["authenticationRef"]["name"] in of_kind("TriggerAuthentication")
+
+
+def test_as_many_workers_as_there_may_be_find_room_in_an_ordinary_postgres():
+    from core.wiring.worker import DATABASE_CONNECTIONS, SIGN_OF_LIFE_CONNECTIONS
+
+    per_worker = DATABASE_CONNECTIONS + SIGN_OF_LIFE_CONNECTIONS
+    surge = WORKLOADS["sisters-worker"]["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
+    most = of_kind("ScaledObject")["sisters-worker"]["spec"]["maxReplicaCount"] + surge
+    assert most * per_worker <= 100 - 3, "max_connections but for superuser_reserved_connections, as Postgres ships"
+    assert f"up to {per_worker} connections" in (HERE / "components/keda/scaler.yaml").read_text()
 
 
 def test_secrets_are_named_and_never_given():
