@@ -226,6 +226,20 @@ def test_a_hook_that_runs_before_all_else_needs_nothing_that_comes_with_the_rest
         assert [volume["secret"]["secretName"] for volume in spec["volumes"] if "emptyDir" not in volume] == [SECRET]
 
 
+def test_what_each_process_may_reach_is_what_it_asks_and_the_readme_names_the_ports():
+    stores = {6379, 6380, 26379, 5671, 5672}
+    reached = {
+        name: {port["port"] for rule in one["spec"].get("egress", []) for port in rule["ports"]}
+        for name, one in of_kind("NetworkPolicy").items()
+    }
+    assert reached == {
+        "sisters-default": {53}, "sisters-webhook": stores, "sisters-worker": {443, 5432, 6432} | stores,
+        "sisters-beat": stores, "sisters-migrate": {5432, 6432}, SOLVER: set(),
+    }  # fmt: skip
+    [line] = [line for line in (HERE / "README.md").read_text().splitlines() if line.startswith("| `network.yaml`")]
+    assert {str(port) for port in reached["sisters-worker"]} <= set(re.findall(r"\d+", line))
+
+
 def test_whoever_lets_the_world_in_reaches_what_answers_for_the_certificate():
     ingress = of_kind("Ingress")["sisters-webhook"]
     assert "cert-manager.io/cluster-issuer" in ingress["metadata"]["annotations"]
