@@ -208,8 +208,11 @@ def test_ports_are_those_of_the_containers():
             if "httpGet" in asked:
                 assert asked["httpGet"]["port"] in ports
             else:
-                program, script = asked["exec"]["command"]
+                program, script, *options = asked["exec"]["command"]
                 assert program == "python"
+                assert options == ([] if probe == "readinessProbe" else ["--alive"]), (
+                    "an outage of Postgres restarts none"
+                )
                 assert (ROOT / script.removeprefix("/app/")).is_file()
 
 
