@@ -3,7 +3,10 @@
 There is no kustomize here: what it would do with the files (list, patch, rename) is checked file by file.
 """
 
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -291,6 +294,58 @@ def test_as_many_workers_as_there_may_be_find_room_in_an_ordinary_postgres():
     most = of_kind("ScaledObject")["sisters-worker"]["spec"]["maxReplicaCount"] + surge
     assert most * per_worker <= 100 - 3, "max_connections but for superuser_reserved_connections, as Postgres ships"
     assert f"up to {per_worker} connections" in (HERE / "components/keda/scaler.yaml").read_text()
+
+
+STAND_IN = r"""#!/usr/bin/env bash
+set -eu
+echo "${0##*/} $*" >>"$LOG"
+for word; do
+    case $word in
+    --from-file=*) stat -c '%a' "${word#*=}"; (cd "${word#*=}" && echo *) ;;
+    overlays/* | */overlays/*) test -f "$word/kustomization.yaml" ;;
+    deploy/Dockerfile) test -f "$word" ;;
+    esac
+done >>"$LOG"
+"""
+
+
+def test_the_commands_of_the_readme_run_as_written_and_leave_no_secret_behind(tmp_path: Path):
+    checkout, programs, temporary = (tmp_path / name for name in ("checkout", "bin", "tmp"))
+    for directory in (programs, temporary):
+        directory.mkdir()
+    shutil.copytree(HERE, checkout / "deploy/kubernetes")
+    (checkout / "deploy/Dockerfile").touch()
+    for name in ("docker", "kubectl"):
+        (programs / name).write_text(STAND_IN)
+        (programs / name).chmod(0o755)
+    commands = re.findall(r"^    (.*)$", (HERE / "README.md").read_text(), re.MULTILINE)
+    environ = {"PATH": f"{programs}:{os.environ['PATH']}", "TMPDIR": str(temporary), "LOG": str(tmp_path / "log")}
+    subprocess.run(
+        ["bash", "-euc", "umask 022\n" + "\n".join(commands)], cwd=checkout, env=environ, check=True, timeout=30
+    )
+    log = (tmp_path / "log").read_text().splitlines()
+    assert "700\nDATABASE_URL\n" in "\n".join(log)
+    assert "700\naddress password\n" in "\n".join(log)
+    assert log[-1] == "kubectl apply -k deploy/kubernetes/overlays/mine"
+    assert list(temporary.iterdir()) == []
+    new = {path.relative_to(checkout) for path in checkout.rglob("*") if path.is_file()}
+    new -= {Path("deploy/kubernetes") / path.relative_to(HERE) for path in HERE.rglob("*")}
+    assert {path.parent for path in new} == {Path("deploy"), Path("deploy/kubernetes/overlays/mine")}
+
+
+def test_every_secret_that_a_pod_mounts_and_every_key_of_kedas_is_named_in_the_readme():
+    text = (HERE / "README.md").read_text()
+    keys = {item["key"] for pod in PODS.values() for volume in pod["spec"]["volumes"] if "secret" in volume
+            for item in volume["secret"]["items"]}  # fmt: skip
+    assert {key for key in keys if key not in text} == set()
+    wanted = of_kind("TriggerAuthentication")["sisters-keda"]["spec"]["secretTargetRef"]
+    assert {f'"$keda/{entry["key"]}"' for entry in wanted} == set(re.findall(r'"\$keda/\w+"', text))
+
+
+@pytest.mark.parametrize("document", ["runbook.md", "kubernetes/README.md", "kubernetes/base/migrate.yaml"])
+def test_what_is_applied_is_named_from_the_root_of_the_checkout(document: str):
+    applied = re.findall(r"kubectl apply -k (\S+?)`?(?:\s|$)", (ROOT / "deploy" / document).read_text())
+    assert set(applied) == {"deploy/kubernetes/overlays/mine"}
 
 
 def test_secrets_are_named_and_never_given():
