@@ -47,6 +47,22 @@ export function fill(parent, ...children) {
 }
 
 /**
+ * Makes these the children. Those that stay are not taken out meanwhile: what is taken out loses its focus, its place in
+ * what scrolls, its sound, and the click that was begun on it.
+ * @param {Element} parent
+ * @param {Node[]} nodes
+ */
+export function settle(parent, nodes) {
+  const stay = new Set(nodes);
+  for (const child of [...parent.childNodes]) if (!stay.has(child)) child.remove();
+  let before = parent.firstChild;
+  for (const node of nodes) {
+    if (node === before) before = before.nextSibling;
+    else parent.insertBefore(node, before);
+  }
+}
+
+/**
  * A list or toolbar that is one stop of the Tab key: the arrow keys move inside, Home and End to its ends.
  * @param {HTMLElement} list
  * @param {string} selector what can have the focus

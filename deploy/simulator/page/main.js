@@ -2,16 +2,15 @@
 
 import { go, here, whenMoved } from "./address.js";
 import { Behind } from "./behind.js";
-import { el, fill, rove } from "./dom.js";
+import { el, fill, rove, settle } from "./dom.js";
 import { icon } from "./icons.js";
 import { Knobs } from "./knobs.js";
 import { Lab } from "./lab.js";
 import { keep } from "./memory.js";
 import { People } from "./people.js";
-import { Phones } from "./phones.js";
+import { PHONE_LEAST_PX, Phones } from "./phones.js";
 import { World } from "./world.js";
 
-const PHONE_LEAST_PX = 296;
 const LIST_PX = 300;
 const FACES_PX = 84;
 const RAIL_PX = 64;
@@ -122,12 +121,9 @@ function show(place) {
     stops[index].tabIndex = on || (index === 0 && !STOPS.some((s) => s.on(place))) ? 0 : -1;
   });
   const panel = place.view === "chats" ? { behind: behind.node, knobs: knobs.node }[/** @type {"behind" | "knobs"} */ (place.panel)] : undefined;
-  const parts = place.view === "lab" ? [lab.node] : [people.node, phones.node, panel];
-  const wanted = parts.filter(Boolean);
-  if (wanted.length !== stage.childElementCount || wanted.some((node, index) => stage.children[index] !== node)) {
-    for (const node of [...stage.children]) if (!wanted.includes(node)) node.remove();
-    wanted.forEach((node, index) => stage.children[index] !== node && stage.insertBefore(/** @type {Node} */ (node), stage.children[index] ?? null));
-  }
+  const beside = place.view === "lab" ? lab.node : panel;
+  settle(stage, [people.node, phones.node, beside].filter(Boolean));
+  people.node.hidden = phones.node.hidden = place.view === "lab"; // not taken out: what plays goes on
   stage.dataset.view = place.view;
   if (place.view === "lab") lab.show();
   if (place.panel === "behind") behind.show(place.message, place.tab);

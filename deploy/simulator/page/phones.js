@@ -1,10 +1,10 @@
 /** The phones on the screen: as many side by side as fit, the others a click away. */
 
-import { el, fill } from "./dom.js";
+import { el, settle } from "./dom.js";
 import { keep, recall } from "./memory.js";
 import { Phone } from "./phone.js";
 
-const NARROWEST_PX = 292;
+export const PHONE_LEAST_PX = 292;
 const MOST = 4;
 
 export class Phones {
@@ -41,7 +41,8 @@ export class Phones {
   layout() {
     const people = this.world.people;
     const width = this.node.clientWidth;
-    this.slots = Math.max(1, Math.min(MOST, people.length, Math.floor(width / NARROWEST_PX)));
+    // Hidden behind the lab there is no width: as many stay as did fit.
+    if (width) this.slots = Math.max(1, Math.min(MOST, people.length, Math.floor(width / PHONE_LEAST_PX)));
     const known = people.map((p) => p.person);
     const wanted = [...this.used.filter((p) => known.includes(p)), ...known.filter((p) => !this.used.includes(p))];
     const stay = this.shown.filter((p) => known.includes(p)).slice(0, this.slots);
@@ -54,11 +55,8 @@ export class Phones {
     this.shown = next;
     if (same) return;
     const phones = next.map((person) => this.#phone(person));
-    fill(this.node, phones.map((phone) => phone.node));
-    for (const phone of phones) {
-      phone.sync();
-      if (phone.thread.stuck) phone.thread.toBottom();
-    }
+    settle(this.node, phones.map((phone) => phone.node));
+    for (const phone of phones) phone.sync();
     this.#mark();
     this.wishes.moved();
   }

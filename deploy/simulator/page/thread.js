@@ -2,7 +2,7 @@
 
 import { emptyBubble, fillBubble, isOwn } from "./bubble.js";
 import { day } from "./clock.js";
-import { el } from "./dom.js";
+import { el, settle } from "./dom.js";
 import { speaker } from "./formatting.js";
 import { icon } from "./icons.js";
 import { closeMenu, note, openMenu } from "./menu.js";
@@ -48,7 +48,12 @@ export class Thread {
     this.#listen();
     this.stuck = true;
     this.top = 0;
-    const size = new ResizeObserver(() => this.stuck && this.toBottom());
+    this.away = false;
+    const size = new ResizeObserver(() => {
+      if (this.#isAway()) return;
+      if (this.stuck) this.toBottom();
+      this.#scrolled();
+    });
     size.observe(this.scroller);
     size.observe(this.list);
   }
@@ -56,6 +61,16 @@ export class Thread {
   get atBottom() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
     return scrollHeight - scrollTop - clientHeight < NEAR_PX;
+  }
+
+  /** Whether it is hidden or out of the page. There it has no height and forgets where the reader was: once back, that is made good. */
+  #isAway() {
+    if (!this.scroller.clientHeight) this.away = true;
+    else if (this.away) {
+      this.away = false;
+      if (!this.stuck) this.scroller.scrollTop = this.top;
+    }
+    return this.away;
   }
 
   /** @param {boolean} [smooth] */
@@ -69,18 +84,9 @@ export class Thread {
   sync() {
     const all = this.world.thread(this.person.person);
     const rows = all.slice(-this.shown);
+    this.#isAway();
     const wasStuck = this.stuck;
-    const places = this.#places(rows, all.length > rows.length);
-    let before = this.list.firstChild;
-    for (const node of places) {
-      if (node === before) before = before.nextSibling;
-      else this.list.insertBefore(node, before);
-    }
-    while (before) {
-      const gone = before;
-      before = before.nextSibling;
-      gone.remove();
-    }
+    settle(this.list, this.#places(rows, all.length > rows.length));
     this.#forget(rows);
     this.#tabStop();
     const newest = rows.at(-1);
@@ -195,6 +201,7 @@ export class Thread {
 
   /** Whoever scrolls up stays there; what only grew above or below the window does not unstick it. */
   #scrolled() {
+    if (this.#isAway()) return;
     if (this.atBottom) this.stuck = true;
     else if (this.scroller.scrollTop < this.top - 2) this.stuck = false;
     this.top = this.scroller.scrollTop;

@@ -1,0 +1,58 @@
+"""What somebody is in the middle of is kept, whatever else happens on the page."""
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.seat import Seat
+from tests.system.running import System
+
+pytestmark = [pytest.mark.debian("chromium"), pytest.mark.timeout(240)]
+ANA = "+15550100001"
+
+
+def write_refused(seat: Seat, system: System, messages: int) -> None:
+    """Ana writes so much, none of which is answered into what a test looks at."""
+    before = seat.own("Ana").count()
+    for number in range(messages):
+        system.stack.phone.write(ANA, f"message {number}\nand a second line", wrong_signature=True)
+    expect(seat.own("Ana")).to_have_count(before + messages)
+
+
+def record_and_play(seat: Seat) -> Locator:
+    """Ana hears a voice note of her own, over and over; returns what sounds."""
+    seat.phone("Ana").get_by_role("button", name="Record a voice note").click()
+    seat.page.wait_for_timeout(1_000)
+    seat.page.get_by_role("button", name="Send the voice note").click()
+    seat.answered("Ana")
+    sound = seat.own("Ana").locator("audio")
+    sound.evaluate("sound => { sound.loop = true; }")
+    seat.own("Ana").get_by_role("button", name="Play voice note").click()
+    expect(seat.own("Ana").get_by_role("button", name="Pause voice note")).to_be_visible()
+    return sound
+
+
+def test_a_panel_and_the_lab_take_no_ones_place_focus_or_sound(seat: Seat, system: System):
+    seat.page.set_viewport_size({"width": 1366, "height": 700})
+    sound = record_and_play(seat)
+    write_refused(seat, system, 30)
+    expect(seat.page.locator(".phone")).to_have_count(3)
+    row = seat.own("Ana").nth(12)
+    row.evaluate("row => row.scrollIntoView({ block: 'center' })")
+    row.focus()
+    row.press("Enter")
+    expect(seat.page.get_by_role("complementary", name="Behind the chat")).to_be_visible()
+    expect(seat.page.locator(".phone")).to_have_count(2)
+    expect(row).to_be_focused()
+    expect(row).to_be_in_viewport()
+    seat.page.keyboard.press("ArrowUp")
+    expect(seat.own("Ana").nth(11)).to_be_focused()
+
+    seat.stop("Routing lab").click()
+    expect(seat.page.get_by_role("main", name="Routing lab")).to_be_visible()
+    system.stack.phone.write(ANA, "written meanwhile", wrong_signature=True)
+    seat.page.wait_for_timeout(300)
+    seat.stop("Chats").click()
+    expect(row).to_be_in_viewport()
+    seat.page.wait_for_timeout(300)  # somebody thought to be at the end would be taken there now
+    expect(row).to_be_in_viewport()
+    assert not sound.evaluate("sound => sound.paused")
