@@ -145,6 +145,27 @@ def test_a_swipe_to_the_right_replies(small: Seat):
     expect(small.phone("Bo").locator(".composer .quote")).to_be_visible()
 
 
+def test_a_telephones_keyboard_that_goes_or_comes_takes_nothing_along(small: Seat):
+    small.page.set_viewport_size({"width": 390, "height": 500})  # as with its keyboard
+    emoji = small.phone("Ana").get_by_role("button", name="Emoji")
+    emoji.tap()
+    small.page.set_viewport_size({"width": 390, "height": 844})  # the menu took the focus: the keyboard goes
+    chosen = small.page.get_by_role("dialog", name="Emoji")
+    small.page.evaluate("new Promise(requestAnimationFrame)")
+    expect(chosen).to_be_in_viewport()
+    above, below = chosen.bounding_box(), emoji.bounding_box()
+    assert above
+    assert below
+    assert 0 <= below["y"] - above["y"] - above["height"] < 10
+    small.page.set_viewport_size({"width": 844, "height": 390})
+    expect(chosen).to_have_count(0)
+
+    small.page.set_viewport_size({"width": 390, "height": 844})
+    small.stop("Knobs").tap()
+    small.page.get_by_role("complementary", name="Knobs").get_by_role("button", name="Close").tap()
+    expect(small.stop("Chats")).to_be_focused()  # its field would bring the keyboard
+
+
 def look_behind(seat: Seat) -> None:
     seat.own("Ana").first.focus()
     seat.own("Ana").first.press("Enter")

@@ -88,7 +88,9 @@ function close() {
   const { message } = here();
   go({ panel: "" });
   const row = /** @type {HTMLElement | null} */ (document.querySelector(`.row[data-sid="${CSS.escape(message)}"]`));
-  (row ?? phones.activePhone?.composer.field)?.focus({ preventScroll: true });
+  // The field of a telephone would bring up its keyboard, unasked.
+  const rest = narrow() || matchMedia("(hover: none)").matches ? stops.find((stop) => stop.tabIndex === 0) : phones.activePhone?.composer.field;
+  (row ?? rest)?.focus({ preventScroll: true });
 }
 
 /** @param {string} person */

@@ -4,20 +4,21 @@ import { el, fill, rove } from "./dom.js";
 import { icon } from "./icons.js";
 
 const EDGE = 8;
-/** @type {{ node: HTMLElement, back: HTMLElement | null } | null} */
+/** @type {{ node: HTMLElement, back: HTMLElement, at?: { x: number, y: number } } | null} */
 let open = null;
+let width = innerWidth;
 
 export function closeMenu({ focus = true } = {}) {
   if (!open) return;
   const { node, back } = open;
   open = null;
   node.remove();
-  back?.removeAttribute("aria-expanded");
-  if (focus) back?.focus();
+  back.removeAttribute("aria-expanded");
+  if (focus) back.focus();
 }
 
 /** @param {Node} target */
-const inside = (target) => Boolean(open && (open.node.contains(target) || open.back?.contains(target)));
+const inside = (target) => Boolean(open && (open.node.contains(target) || open.back.contains(target)));
 
 addEventListener("pointerdown", (event) => {
   if (open && !inside(/** @type {Node} */ (event.target))) closeMenu({ focus: false });
@@ -28,7 +29,12 @@ addEventListener("keydown", (event) => {
   event.stopImmediatePropagation();
   closeMenu();
 }, true);
-addEventListener("resize", () => closeMenu({ focus: false }));
+addEventListener("resize", () => {
+  // On a telephone the keyboard goes as the menu takes the focus: then only the height changes.
+  if (innerWidth === width) place();
+  else closeMenu({ focus: false });
+  width = innerWidth;
+});
 
 /**
  * @typedef {object} Item
@@ -73,17 +79,24 @@ export function show(node, anchor, at) {
     anchor.focus();
     return;
   }
-  open = { node, back: anchor };
+  open = { node, back: anchor, at };
   anchor.setAttribute("aria-expanded", "true");
   document.body.append(node);
-  const box = anchor.getBoundingClientRect();
-  const { offsetWidth: width, offsetHeight: height } = node;
+  place();
+  /** @type {HTMLElement | null} */ (node.querySelector("button, input, [tabindex]"))?.focus();
+}
+
+/** Puts what is open beside its anchor, or where it was asked for, within the window. */
+function place() {
+  if (!open) return;
+  const { node, back, at } = open;
+  const box = back.getBoundingClientRect();
+  const { offsetWidth, offsetHeight: height } = node;
   const x = at ? at.x : box.left;
   const below = at ? at.y : box.bottom + 4;
   const y = below + height + EDGE > innerHeight ? (at ? at.y : box.top - 4) - height : below;
-  node.style.left = `${Math.max(EDGE, Math.min(x, innerWidth - width - EDGE))}px`;
+  node.style.left = `${Math.max(EDGE, Math.min(x, innerWidth - offsetWidth - EDGE))}px`;
   node.style.top = `${Math.max(EDGE, y)}px`;
-  /** @type {HTMLElement | null} */ (node.querySelector("button, input, [tabindex]"))?.focus();
 }
 
 const notes = el("div", { class: "notes", role: "status", "aria-live": "polite" });
