@@ -56,3 +56,37 @@ def test_a_panel_and_the_lab_take_no_ones_place_focus_or_sound(seat: Seat, syste
     seat.page.wait_for_timeout(300)  # somebody thought to be at the end would be taken there now
     expect(row).to_be_in_viewport()
     assert not sound.evaluate("sound => sound.paused")
+
+
+def press_composing(field: Locator, key: str) -> None:
+    """As Safari tells of a key that an input method took: by its code only, after the composition has ended."""
+    field.evaluate(
+        """(field, key) => field.dispatchEvent(
+            new KeyboardEvent("keydown", { key, keyCode: 229, bubbles: true, cancelable: true })
+        )""",
+        key,
+    )
+
+
+def test_keys_of_an_input_method_send_nothing_and_close_nothing(seat: Seat):
+    seat.stop("Knobs").click()
+    knobs = seat.page.get_by_role("complementary", name="Knobs")
+    seat.field("Ana").fill("音楽")
+    press_composing(seat.field("Ana"), "Enter")
+    expect(seat.field("Ana")).to_have_value("音楽")
+    press_composing(seat.field("Ana"), "Escape")
+    expect(knobs).to_be_visible()
+    seat.field("Ana").press("Escape")
+    expect(knobs).to_have_count(0)
+    assert seat.ask("/simulator/messages") == []
+
+
+def test_escape_in_a_text_of_the_lab_does_not_leave_the_lab(seat: Seat):
+    seat.stop("Routing lab").click()
+    lines = seat.page.get_by_label("What somebody writes, one message a line")
+    lines.fill("songs")
+    lines.press("Escape")
+    expect(lines).to_be_focused()
+    lines.press("Tab")
+    seat.page.keyboard.press("Escape")
+    expect(seat.phone("Ana")).to_be_visible()

@@ -4,7 +4,7 @@ import { openAttach, sendFile } from "./attach.js";
 import { kindOf } from "./attachment.js";
 import { isOwn } from "./bubble.js";
 import { minutes } from "./clock.js";
-import { el, fill } from "./dom.js";
+import { composing, el, fill } from "./dom.js";
 import { chooseEmoji } from "./emoji.js";
 import { colour, plain, speaker } from "./formatting.js";
 import { icon } from "./icons.js";
@@ -63,12 +63,13 @@ export class Composer {
       this.#grow();
     });
     this.field.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      if (composing(event)) return;
       if (event.key === "Escape" && this.quoted) {
         event.stopPropagation();
         this.quoted = null;
         this.#showAbove();
       }
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      if (event.key !== "Enter" || event.shiftKey) return;
       event.preventDefault();
       this.#submit();
     });

@@ -63,6 +63,13 @@ export function settle(parent, nodes) {
 }
 
 /**
+ * Whether a key is one of an input method, as for Chinese. In Safari the Enter that ends a composition comes after its
+ * end and is told by its code only.
+ * @param {KeyboardEvent} event
+ */
+export const composing = (event) => event.isComposing || event.keyCode === 229;
+
+/**
  * A list or toolbar that is one stop of the Tab key: the arrow keys move inside, Home and End to its ends.
  * @param {HTMLElement} list
  * @param {string} selector what can have the focus

@@ -2,7 +2,7 @@
 
 import { go, here, whenMoved } from "./address.js";
 import { Behind } from "./behind.js";
-import { el, fill, rove, settle } from "./dom.js";
+import { composing, el, fill, rove, settle } from "./dom.js";
 import { icon } from "./icons.js";
 import { Knobs } from "./knobs.js";
 import { Lab } from "./lab.js";
@@ -208,9 +208,11 @@ addEventListener("resize", () => {
   show(here());
 });
 addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open]")) return;
-  if (here().view === "lab") go({ view: "chats" });
-  else if (here().panel) close();
+  if (event.key !== "Escape" || composing(event) || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+  const writes = /** @type {Element} */ (event.target).matches("textarea, select");
+  if (here().view === "lab") {
+    if (!writes) go({ view: "chats" });
+  } else if (here().panel) close();
 });
 document.addEventListener("visibilitychange", () => !document.hidden && soon(""));
 for (const link of document.querySelectorAll(".skip")) {
