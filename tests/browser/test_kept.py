@@ -1,7 +1,7 @@
 """What somebody is in the middle of is kept, whatever else happens on the page."""
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import BrowserContext, Locator, Route, expect
 
 from tests.browser.seat import Seat
 from tests.system.running import System
@@ -20,9 +20,7 @@ def write_refused(seat: Seat, system: System, messages: int) -> None:
 
 def record_and_play(seat: Seat) -> Locator:
     """Ana hears a voice note of her own, over and over; returns what sounds."""
-    seat.phone("Ana").get_by_role("button", name="Record a voice note").click()
-    seat.page.wait_for_timeout(1_000)
-    seat.page.get_by_role("button", name="Send the voice note").click()
+    record(seat).click()
     seat.answered("Ana")
     sound = seat.own("Ana").locator("audio")
     sound.evaluate("sound => { sound.loop = true; }")
@@ -90,3 +88,103 @@ def test_escape_in_a_text_of_the_lab_does_not_leave_the_lab(seat: Seat):
     lines.press("Tab")
     seat.page.keyboard.press("Escape")
     expect(seat.phone("Ana")).to_be_visible()
+
+
+def record(seat: Seat) -> Locator:
+    """Ana speaks for a second; returns the button that sends it."""
+    seat.phone("Ana").get_by_role("button", name="Record a voice note").click()
+    seat.page.wait_for_timeout(1_000)
+    return seat.page.get_by_role("button", name="Send the voice note")
+
+
+@pytest.fixture
+def conversion(context: BrowserContext) -> list[Route]:
+    """Of a recording, held until a test lets it go on."""
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    held: list[Route] = []
+    context.route("**/vendor/mediabunny.js", hold)
+    return held
+
+
+def begun(seat: Seat, conversion: list[Route]) -> Route:
+    while not conversion:
+        seat.page.wait_for_timeout(50)
+    return conversion[0]
+
+
+def test_a_voice_note_sent_with_two_clicks_goes_out_once(seat: Seat, conversion: list[Route]):
+    record(seat).dblclick()
+    begun(seat, conversion).continue_()
+    expect(seat.own("Ana")).not_to_have_count(0)
+    seat.page.wait_for_timeout(1_000)
+    expect(seat.own("Ana")).to_have_count(1)
+    expect(seat.field("Ana")).to_be_focused()
+    seat.answered("Ana")
+
+
+def test_a_voice_note_discarded_while_it_is_made_ready_does_not_go_out(seat: Seat, conversion: list[Route]):
+    record(seat).click()
+    converting = begun(seat, conversion)
+    seat.page.get_by_role("button", name="Discard the recording").click()
+    converting.continue_()
+    expect(seat.field("Ana")).to_be_visible()
+    seat.page.wait_for_timeout(1_500)  # what goes out all the same takes a moment
+    assert seat.ask("/simulator/messages") == []
+
+
+WATCH_MICROPHONE = """() => {
+    const devices = navigator.mediaDevices;
+    const open = devices.getUserMedia.bind(devices);
+    window.asked = 0;
+    window.streams = [];
+    const allowed = new Promise((resolve) => { window.allow = resolve; });
+    devices.getUserMedia = async (wanted) => {
+        window.asked += 1;
+        await allowed;
+        const stream = await open(wanted);
+        window.streams.push(stream);
+        return stream;
+    };
+}"""
+OPEN = "streams.flatMap(s => s.getTracks()).filter(t => t.readyState === 'live').length"
+
+
+def microphone_goes_off(seat: Seat) -> None:
+    for _ in range(100):
+        if not seat.page.evaluate(OPEN):
+            return
+        seat.page.wait_for_timeout(50)
+    raise AssertionError("the microphone stays open")
+
+
+def test_the_microphone_is_opened_once_however_often_it_is_clicked_meanwhile(seat: Seat):
+    seat.page.evaluate(WATCH_MICROPHONE)
+    microphone = seat.phone("Ana").get_by_role("button", name="Record a voice note")
+    microphone.click()
+    microphone.click()
+    seat.page.evaluate("allow()")
+    seat.page.get_by_role("button", name="Discard the recording").click()
+    expect(microphone).to_be_visible()
+    microphone_goes_off(seat)
+    assert seat.page.evaluate("asked") == 1
+
+
+def test_after_two_minutes_the_microphone_is_off_and_what_was_said_can_be_sent(seat: Seat):
+    seat.page.clock.install()
+    seat.open()
+    seat.page.evaluate(f"({WATCH_MICROPHONE})(); allow()")
+    send = record(seat)
+    seat.page.clock.fast_forward(120_000)
+    expect(seat.phone("Ana")).to_contain_text("No more is recorded")
+    microphone_goes_off(seat)
+    told = seat.phone("Ana").get_by_role("timer")
+    before = told.inner_text()
+    assert before.startswith("2:0")
+    seat.page.wait_for_timeout(1_500)
+    assert told.inner_text() == before
+    send.click()
+    expect(seat.own("Ana").locator(".voice")).to_be_visible()
+    seat.answered("Ana")

@@ -27,6 +27,7 @@ export class Composer {
     this.writes = /** @type {boolean | null} */ (null);
     this.draft = `draft:${person.person}`;
     this.quoted = /** @type {import("./world.js").Message | null} */ (null);
+    this.asking = false;
     this.field = el("textarea", { rows: 1, placeholder: "Type a message", "aria-label": `Message of ${person.name}`, dir: "auto", maxlength: 4096, value: recall(this.draft, "") });
     this.emoji = el("button", { type: "button", class: "round", "aria-label": "Emoji", title: "Emoji", "aria-haspopup": "dialog" }, icon("smile"));
     this.attach = el("button", { type: "button", class: "round", "aria-label": "Attach", title: "Attach", "aria-haspopup": "menu" }, icon("plus"));
@@ -174,16 +175,30 @@ export class Composer {
       note("This browser cannot record here. Choose a file in the + menu instead.", true);
       return;
     }
+    if (this.asking) return; // the browser's own question may stand for long
     const recorder = new Recorder();
+    this.asking = true;
     try {
-      await recorder.start();
+      await recorder.start(() => ended());
     } catch {
+      recorder.cancel();
       note("No microphone, or not allowed. Choose a file in the + menu instead.", true);
       return;
+    } finally {
+      this.asking = false;
     }
+    let state = "recording";
     const left = el("span", { class: "recorded", role: "timer" }, "0:00");
     const timer = setInterval(() => (left.textContent = minutes(recorder.seconds)), 250);
+    const word = el("span", { class: "recording-word", role: "status" }, "Recording");
+    const ended = () => {
+      clearInterval(timer);
+      left.textContent = minutes(recorder.seconds);
+      fill(word, "No more is recorded");
+      dot.remove();
+    };
     const back = () => {
+      state = "left";
       clearInterval(timer);
       recording.replaceWith(this.bar);
       this.focus();
@@ -193,19 +208,29 @@ export class Composer {
       back();
     };
     const send = async () => {
+      if (state !== "recording") return;
+      state = "sending";
+      fill(word, "Sending…");
       const sound = await recorder.stop().catch(() => null);
+      if (state !== "sending") return; // discarded meanwhile
       back();
       if (sound) sendFile(sound, (content, previews) => this.#send(content, previews));
       else note("Nothing was recorded. Try again, or choose a file in the + menu.", true);
     };
     const stop = el("button", { type: "button", class: "round go", "aria-label": "Send the voice note", on: { click: send } }, icon("send"));
+    const dot = el("span", { class: "dot", "aria-hidden": "true" });
+    const escape = (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      drop();
+    };
     const recording = el(
       "div",
-      { class: "bar recording", on: { keydown: (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && drop() } },
+      { class: "bar recording", on: { keydown: escape } },
       el("button", { type: "button", class: "round", "aria-label": "Discard the recording", on: { click: drop } }, icon("trash")),
-      el("span", { class: "dot", "aria-hidden": "true" }),
+      dot,
       left,
-      el("span", { class: "recording-word" }, "Recording"),
+      word,
       stop,
     );
     this.bar.replaceWith(recording);

@@ -11,21 +11,32 @@ export class Recorder {
     return "MediaRecorder" in window && Boolean(navigator.mediaDevices?.getUserMedia);
   }
 
-  /** Raises: what the browser raises when it has no microphone or may not use it. */
-  async start() {
+  /**
+   * Raises: what the browser raises when it has no microphone or may not use it.
+   *
+   * @param {() => void} ended called when it stops by itself: it is as long as one may be, or the microphone went
+   */
+  async start(ended) {
     this.stream = await navigator.mediaDevices.getUserMedia({ audio: true });
     const kind = KINDS.find((each) => MediaRecorder.isTypeSupported(each));
     this.recorder = new MediaRecorder(this.stream, kind ? { mimeType: kind } : {});
     /** @type {Blob[]} */
     this.parts = [];
     this.recorder.addEventListener("dataavailable", (event) => this.parts?.push(event.data));
+    this.asked = false;
+    this.stopped = new Promise((resolve) => this.recorder?.addEventListener("stop", resolve, { once: true }));
+    this.stopped.then(() => {
+      this.#end();
+      if (!this.asked) ended();
+    });
     this.started = performance.now();
     this.recorder.start(250);
-    this.limit = setTimeout(() => this.recorder?.state === "recording" && this.recorder.stop(), LONGEST_MS);
+    this.limit = setTimeout(() => this.#end(), LONGEST_MS);
   }
 
+  /** How much is recorded. */
   get seconds() {
-    return (performance.now() - (this.started ?? performance.now())) / 1000;
+    return ((this.until ?? performance.now()) - (this.started ?? performance.now())) / 1000;
   }
 
   /**
@@ -34,23 +45,26 @@ export class Recorder {
    * @returns {Promise<Blob>}
    */
   async stop() {
-    const recorder = /** @type {MediaRecorder} */ (this.recorder);
-    if (recorder.state !== "inactive") {
-      const stopped = new Promise((resolve) => recorder.addEventListener("stop", resolve, { once: true }));
-      recorder.stop();
-      await stopped;
-    }
-    this.#release();
-    return asVoiceNote(new Blob(this.parts, { type: recorder.mimeType }));
+    this.asked = true;
+    this.#end();
+    await this.stopped;
+    return asVoiceNote(new Blob(this.parts, { type: this.recorder?.mimeType }));
   }
 
   cancel() {
-    if (this.recorder && this.recorder.state !== "inactive") this.recorder.stop();
-    this.#release();
+    this.asked = true;
+    this.#end();
+  }
+
+  /** The microphone is given back once the recorder has all it heard. */
+  #end() {
+    clearTimeout(this.limit);
+    if (this.recorder?.state === "recording") this.recorder.stop();
+    else this.#release();
   }
 
   #release() {
-    clearTimeout(this.limit);
+    this.until ??= performance.now();
     for (const track of this.stream?.getTracks() ?? []) track.stop();
   }
 }
