@@ -166,6 +166,28 @@ def test_a_telephones_keyboard_that_goes_or_comes_takes_nothing_along(small: Sea
     expect(small.stop("Chats")).to_be_focused()  # its field would bring the keyboard
 
 
+def test_at_200_percent_there_is_room_to_read_and_the_strip_of_people_heeds_its_arrows(seat: Seat):
+    seat.page.set_viewport_size({"width": 683, "height": 320})  # 1366 by 640 at 200 %
+    seat.choose("Ana")
+    seat.write("Ana", "Who knows about music?")
+    seat.answered("Ana")
+    thread = seat.phone("Ana").locator(".thread").bounding_box()
+    assert thread
+    assert thread["height"] >= 120
+    for shown in (seat.field("Ana"), seat.replies("Ana").last, seat.stop("Knobs")):
+        expect(shown).to_be_in_viewport()
+    seat.page.set_viewport_size({"width": 320, "height": 200})
+    seat.field("Ana").scroll_into_view_if_needed()  # what has no room at all is scrolled to
+    expect(seat.field("Ana")).to_be_in_viewport()
+
+    first, second = seat.page.locator(".person").nth(0), seat.page.locator(".person").nth(1)
+    first.focus()
+    first.press("ArrowRight")
+    expect(second).to_be_focused()
+    second.press("ArrowLeft")
+    expect(first).to_be_focused()
+
+
 def look_behind(seat: Seat) -> None:
     seat.own("Ana").first.focus()
     seat.own("Ana").first.press("Enter")

@@ -26,6 +26,7 @@ export class People {
     this.read = recall("read", {});
     this.list = el("div", { class: "people-list", role: "list" });
     rove(this.list, ".person");
+    rove(this.list, ".person", { horizontal: true }); // the strip of a telephone
     this.node = el(
       "aside",
       { class: "people", "aria-label": "People" },
