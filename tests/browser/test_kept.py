@@ -1,9 +1,12 @@
 """What somebody is in the middle of is kept, whatever else happens on the page."""
 
+import re
+
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Route, expect
 
-from tests.browser.seat import Seat
+from deploy.local.loopback import call
+from tests.browser.seat import ANSWERED_WITHIN_MS, Seat
 from tests.system.running import System
 
 pytestmark = [pytest.mark.debian("chromium"), pytest.mark.timeout(240)]
@@ -187,4 +190,19 @@ def test_after_two_minutes_the_microphone_is_off_and_what_was_said_can_be_sent(s
     assert told.inner_text() == before
     send.click()
     expect(seat.own("Ana").locator(".voice")).to_be_visible()
+    seat.answered("Ana")
+
+
+def test_a_tick_changes_nothing_else_of_its_bubble(seat: Seat, system: System):
+    call("PUT", f"{system.stack.phone.url}/simulator/faults", {"llm": {"latency_ms": 4_000}})
+    seat.write("Ana", "Who knows about music?")
+    row = seat.own("Ana").first
+    row.locator(".bubble").evaluate("bubble => { bubble.dataset.same = 'yes'; }")
+    row.hover()
+    row.get_by_role("button", name="More about this message").click()
+    expect(row.locator(".tick-read")).to_be_visible(timeout=ANSWERED_WITHIN_MS)
+    expect(row).to_have_accessible_name(re.compile(r"Read by the bot\.$"))
+    expect(row.locator(".bubble")).to_have_attribute("data-same", "yes")
+    expect(seat.page.get_by_role("menu")).to_be_visible()
+    expect(row.locator(".more")).to_have_attribute("aria-expanded", "true")
     seat.answered("Ana")

@@ -6,7 +6,7 @@ import { meaning } from "./codes.js";
 import { el, fill } from "./dom.js";
 import { colour, formatted, onlyEmoji, plain, speaker } from "./formatting.js";
 import { icon } from "./icons.js";
-import { drawn, tickOf } from "./ticks.js";
+import { drawn, redrawn, tickOf } from "./ticks.js";
 
 /**
  * @typedef {object} Series how a bubble stands among its neighbours
@@ -34,12 +34,8 @@ export function emptyBubble(sid) {
 export function fillBubble(row, message, series, quoted) {
   const own = isOwn(message);
   const large = onlyEmoji(speaker(message.body)?.rest ?? message.body) && !message.media.length;
-  const tick = tickOf(message);
-  row.className = ["row", own ? "own" : "theirs", series.first && "first", large && "large", tick.kind === "failed" && "broken"]
-    .filter(Boolean)
-    .join(" ");
-  row.setAttribute("aria-label", spoken(message, tick.words));
-  const meta = el("span", { class: "meta" }, el("time", { datetime: message.created_at }, time(message.created_at)), drawn(tick));
+  row.className = ["row", own ? "own" : "theirs", series.first && "first", large && "large"].filter(Boolean).join(" ");
+  const meta = el("span", { class: "meta" }, el("time"), drawn(tickOf(message)));
   const text = message.body ? el("div", { class: "text" }, formatted(message.body)) : null;
   // Room for time and ticks at the end of the last line: they stand over it.
   if (text) (lastLine(text) ?? text).append(el("span", { class: "meta-room", "aria-hidden": "true" }));
@@ -56,8 +52,41 @@ export function fillBubble(row, message, series, quoted) {
       el("button", { type: "button", class: "look", tabindex: -1, title: "Behind the chat", "aria-label": "Behind the chat" }, icon("behind", 18)),
       el("button", { type: "button", class: "more", tabindex: -1, "aria-label": "More about this message", "aria-haspopup": "menu" }, icon("down", 18)),
     ),
-    trouble(message),
   );
+  showState(row, message);
+}
+
+/**
+ * Returns what a bubble is made of; all else that changes is its state.
+ * @param {import("./world.js").Message} message
+ * @param {Series} series
+ * @param {import("./world.js").Message | undefined} quoted
+ */
+export function contentOf(message, series, quoted) {
+  const { direction, body, media, location, button, button_text, quoted_sid } = message;
+  const quotation = quoted && [quoted.direction, quoted.body, kindOf(quoted)];
+  return JSON.stringify([direction, body, media, location, button, button_text, quoted_sid, quotation, series.first, series.speech?.name, series.speech?.emoji]);
+}
+
+/**
+ * Shows how far a message came, in a bubble that stays as it is: what is read out, played or anchors a menu goes on.
+ * @param {HTMLElement} row
+ * @param {import("./world.js").Message} message
+ */
+export function showState(row, message) {
+  const tick = tickOf(message);
+  row.classList.toggle("broken", tick.kind === "failed");
+  row.setAttribute("aria-label", spoken(message, tick.words));
+  const [at, drawing] = /** @type {HTMLElement} */ (row.querySelector(".meta")).children;
+  at.setAttribute("datetime", message.created_at);
+  if (at.textContent !== time(message.created_at)) at.textContent = time(message.created_at);
+  redrawn(/** @type {HTMLElement} */ (drawing), tick);
+  const before = row.querySelector(":scope > .trouble");
+  const after = trouble(message);
+  if (before?.textContent === after?.textContent) return;
+  if (before?.contains(document.activeElement)) row.focus({ preventScroll: true });
+  before?.remove();
+  if (after) row.append(after);
 }
 
 /** @param {HTMLElement} text */

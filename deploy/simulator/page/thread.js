@@ -1,6 +1,6 @@
 /** One person's thread: separators of days, bubbles, the typing bubble; keeps its place and its focus. */
 
-import { emptyBubble, fillBubble, isOwn } from "./bubble.js";
+import { contentOf, emptyBubble, fillBubble, isOwn, showState } from "./bubble.js";
 import { day } from "./clock.js";
 import { el, settle } from "./dom.js";
 import { speaker } from "./formatting.js";
@@ -36,7 +36,7 @@ export class Thread {
     this.unread = 0;
     /** @type {Map<string, HTMLElement>} */
     this.nodes = new Map();
-    /** @type {Map<string, string>} what a bubble was made from */
+    /** @type {Map<string, { from: string, content: string }>} what a bubble was made from */
     this.made = new Map();
     this.list = el("div", { class: "log", role: "log", "aria-live": "polite", "aria-relevant": "additions", "aria-label": `Chat of ${person.name}` });
     this.typing = el("div", { class: "row theirs first typing", "aria-hidden": "true" }, el("span", { class: "face shown" }, icon("chats", 15)), el("div", { class: "bubble" }, el("i"), el("i"), el("i")));
@@ -150,12 +150,17 @@ export class Thread {
     const quoted = message.quoted_sid ? this.world.messages.get(message.quoted_sid) : undefined;
     const from = JSON.stringify([message, series.first, series.speech?.name, quoted?.body]);
     const node = this.#part(message.sid, () => emptyBubble(message.sid));
-    if (this.made.get(message.sid) !== from) {
-      this.made.set(message.sid, from);
-      const selected = node.classList.contains("selected");
-      fillBubble(node, message, series, quoted);
-      node.classList.toggle("selected", selected);
+    const made = this.made.get(message.sid);
+    if (made?.from === from) return node;
+    const content = contentOf(message, series, quoted);
+    this.made.set(message.sid, { from, content });
+    if (made?.content === content) {
+      showState(node, message);
+      return node;
     }
+    const selected = node.classList.contains("selected");
+    fillBubble(node, message, series, quoted);
+    node.classList.toggle("selected", selected);
     return node;
   }
 

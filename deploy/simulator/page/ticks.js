@@ -46,8 +46,20 @@ function inbound(message) {
   return { kind: "one", words: "With Twilio, the webhook has not answered yet" };
 }
 
+const PATHS = { clock: CLOCK, one: ONE, two: TWO, read: TWO, failed: CROSS };
+
 /** @param {Tick} tick */
-export function drawn(tick) {
-  const paths = { clock: CLOCK, one: ONE, two: TWO, read: TWO, failed: CROSS }[tick.kind];
-  return el("span", { class: `tick tick-${tick.kind}`, role: "img", "aria-label": tick.words, title: tick.words }, small(paths));
+export const drawn = (tick) => redrawn(el("span", { role: "img" }), tick);
+
+/**
+ * Makes a tick that is there another one.
+ * @param {HTMLElement} node
+ * @param {Tick} tick
+ */
+export function redrawn(node, tick) {
+  node.className = `tick tick-${tick.kind}`;
+  node.setAttribute("aria-label", tick.words);
+  node.title = tick.words;
+  node.replaceChildren(small(PATHS[tick.kind]));
+  return node;
 }
