@@ -5,8 +5,8 @@ import { el } from "./dom.js";
 import { icon } from "./icons.js";
 import { ask, field, note, openMenu } from "./menu.js";
 
-const LARGEST_BYTES = 16_000_000;
 /** WhatsApp's own limit for what comes in through Twilio. */
+const LARGEST_BYTES = 16_000_000;
 const PLACES = [
   { label: "Café am See", address: "Uferweg 3, Konstanz", latitude: "47.6603", longitude: "9.1758" },
   { label: "Shibuya Crossing", address: "Tokyo", latitude: "35.6595", longitude: "139.7005" },

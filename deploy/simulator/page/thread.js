@@ -7,8 +7,8 @@ import { speaker } from "./formatting.js";
 import { icon } from "./icons.js";
 import { closeMenu, note, openMenu } from "./menu.js";
 
-const STEP = 120;
 /** How many messages are shown at first, and how many more at a time. */
+const STEP = 120;
 const NEAR_PX = 80;
 const SWIPE_PX = 56;
 const LONG_PRESS_MS = 450;
