@@ -206,3 +206,59 @@ def test_a_tick_changes_nothing_else_of_its_bubble(seat: Seat, system: System):
     expect(seat.page.get_by_role("menu")).to_be_visible()
     expect(row.locator(".more")).to_have_attribute("aria-expanded", "true")
     seat.answered("Ana")
+
+
+def test_a_chip_turned_off_by_keyboard_hands_the_focus_to_its_neighbour(seat: Seat):
+    seat.stop("Knobs").click()
+    chips = seat.page.get_by_role("region", name="Faults that are on").get_by_role("button")
+    for count, knob in enumerate(("llm_slow", "twilio_429", "webhook_drop"), start=1):
+        seat.page.locator(f"[data-knob='{knob}']").click()
+        expect(chips).to_have_count(count + (count > 1))
+    chips.first.focus()
+    chips.first.press("Enter")
+    expect(chips).to_have_count(3)
+    expect(chips.first).to_be_focused()
+    chips.last.focus()  # all off
+    chips.last.press("Enter")
+    expect(chips).to_have_count(0)
+    expect(seat.stop("Knobs")).to_be_focused()
+
+
+def test_what_is_read_behind_the_chat_keeps_the_focus_whatever_comes_in(seat: Seat, system: System):
+    panel = seat.page.get_by_role("complementary", name="Behind the chat")
+    seat.write("Ana", "Who knows about music?")
+    seat.answered("Ana")
+    seat.own("Ana").first.press("Enter")
+    events = panel.locator(".events summary")
+    events.click(timeout=ANSWERED_WITHIN_MS)
+    expect(events).to_be_focused()
+    seat.write("Ana", "And about books?")
+    events.focus()
+    seat.answered("Ana", 2)
+    expect(events).to_be_focused()
+    expect(panel.locator(".events ol")).to_be_visible()
+
+    panel.get_by_role("tab", name="Wire").click()
+    panel.get_by_role("button", name="All").click()
+    call = panel.locator(".call summary").first
+    call.focus()
+    calls = panel.locator(".call").count()
+    write_refused(seat, system, 1)
+    expect(panel.locator(".call")).not_to_have_count(calls)
+    expect(call).to_be_focused()
+    subject = panel.locator(".subject-bubble")
+    subject.focus()
+    write_refused(seat, system, 1)
+    seat.page.wait_for_timeout(600)  # the panel looks again a moment later
+    expect(subject).to_be_focused()
+
+
+def test_a_click_begun_before_the_list_of_people_changes_still_counts(seat: Seat, system: System):
+    bottom = seat.page.locator(".person").nth(3).locator(".person-bottom")
+    name = seat.page.locator(".person").nth(3).locator("b").inner_text()
+    expect(seat.phone(name)).to_have_count(0)
+    bottom.hover(force=True)
+    seat.page.mouse.down()
+    write_refused(seat, system, 1)
+    seat.page.mouse.up()
+    expect(seat.phone(name)).to_be_visible()

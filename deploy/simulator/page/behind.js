@@ -6,13 +6,15 @@ import { evidenceChips, ladder, scoreBars, surely, TIER_WORDS, titleOf } from ".
 import { isOwn } from "./bubble.js";
 import { duration, exact, time } from "./clock.js";
 import { meaning } from "./codes.js";
-import { el, fill } from "./dom.js";
+import { el, fill, settle } from "./dom.js";
 import { plain } from "./formatting.js";
 import { icon } from "./icons.js";
 import { waterfall } from "./waterfall.js";
 import { Wire } from "./wire.js";
 
 const YOUNG_MS = 1_500;
+/** Which calls the Wire tab shows. */
+const SCOPES = { message: "This message", turn: "Its turn", chat: "This chat", all: "All" };
 /** Why the bot has no record of a message. */
 const LOST = new Map([
   ["refused", "Its webhook was not acknowledged, after all of Twilio's tries. The Wire tab shows each of them."],
@@ -44,6 +46,15 @@ export class Behind {
     this.problem = "";
     this.turn = 0;
     this.wire = new Wire();
+    this.choice = el("div", { class: "choice", role: "group", "aria-label": "Which calls" });
+    for (const [name, label] of Object.entries(SCOPES)) {
+      const choose = () => {
+        this.scope = name;
+        this.#draw();
+      };
+      this.choice.append(el("button", { type: "button", data: { scope: name }, on: { click: choose } }, label));
+    }
+    this.events = noEvents();
     this.subject = el("div", { class: "subject" });
     this.content = el("div", { class: "panel-body", id: "behind-content", role: "tabpanel", tabindex: 0 });
     this.tabs = { timeline: this.#tab("timeline", "Timeline"), wire: this.#tab("wire", "Wire") };
@@ -88,6 +99,7 @@ export class Behind {
       this.sid = sid;
       this.found = null;
       this.problem = "";
+      this.events = noEvents();
     }
     this.#draw();
     if (other && sid) this.#readSoon();
@@ -153,35 +165,35 @@ export class Behind {
       );
       return;
     }
-    fill(this.subject, el("button", { type: "button", class: ["subject-bubble", isOwn(message) ? "own" : "theirs"], title: "Show it in the chat", on: { click: () => this.wishes.reveal(message.sid) } }, el("span", { dir: "auto" }, [kindOf(message), plain(message.body)].filter(Boolean).join(" ") || "(no text)"), el("small", {}, `${isOwn(message) ? message.profile_name || "Person" : "Bot"} · ${time(message.created_at)} · ${message.sid.slice(0, 8)}…`)));
+    this.#drawSubject(message);
     if (this.tab === "wire") this.#drawWire(message);
     else this.#drawTimeline();
   }
 
   /** @param {import("./world.js").Message} message */
+  #drawSubject(message) {
+    const said = [kindOf(message), plain(message.body)].filter(Boolean).join(" ") || "(no text)";
+    const about = `${isOwn(message) ? message.profile_name || "Person" : "Bot"} · ${time(message.created_at)} · ${message.sid.slice(0, 8)}…`;
+    const drawn = JSON.stringify([message.sid, said, about]);
+    if (/** @type {HTMLElement | null} */ (this.subject.firstElementChild)?.dataset.drawn === drawn) return;
+    fill(this.subject, el("button", { type: "button", class: ["subject-bubble", isOwn(message) ? "own" : "theirs"], title: "Show it in the chat", data: { drawn }, on: { click: () => this.wishes.reveal(message.sid) } }, el("span", { dir: "auto" }, said), el("small", {}, about)));
+  }
+
+  /** @param {import("./world.js").Message} message */
   #drawWire(message) {
     const sids = new Set([this.sid, ...(this.found?.events ?? []).map((/** @type {any} */ e) => e.sid).filter(Boolean)]);
-    /** @type {Record<string, [string, (c: any) => boolean]>} */
+    /** @type {Record<string, (c: any) => boolean>} */
     const scopes = {
-      message: ["This message", (c) => c.about === this.sid],
-      turn: ["Its turn", (c) => sids.has(c.about)],
-      chat: ["This chat", (c) => c.person === message.person],
-      all: ["All", () => true],
+      message: (c) => c.about === this.sid,
+      turn: (c) => sids.has(c.about),
+      chat: (c) => c.person === message.person,
+      all: () => true,
     };
-    const focused = /** @type {HTMLElement} */ (document.activeElement)?.dataset?.scope;
-    const choice = el(
-      "div",
-      { class: "choice", role: "group", "aria-label": "Which calls" },
-      Object.entries(scopes).map(([name, [label]]) =>
-        el("button", { type: "button", "aria-pressed": String(name === this.scope), data: { scope: name }, on: { click: () => { this.scope = name; this.#draw(); } } }, label),
-      ),
-    );
-    this.wire.show(this.world.calls.filter(scopes[this.scope][1]), "No call of that kind is kept (the newest 2,000 are).");
+    for (const button of this.choice.children) button.setAttribute("aria-pressed", String(button.dataset.scope === this.scope));
     const top = this.content.scrollTop;
-    if (this.wire.node.parentElement !== this.content || this.content.firstElementChild?.className !== "choice") fill(this.content, choice, this.wire.node);
-    else this.content.firstElementChild.replaceWith(choice);
+    this.wire.show(this.world.calls.filter(scopes[this.scope]), "No call of that kind is kept (the newest 2,000 are).");
+    settle(this.content, [this.choice, this.wire.node]);
     this.content.scrollTop = top;
-    if (focused) /** @type {HTMLElement | null} */ (choice.querySelector(`[data-scope="${focused}"]`))?.focus();
   }
 
   #drawTimeline() {
@@ -199,9 +211,10 @@ export class Behind {
       return;
     }
     const { events, facts } = this.found;
-    const open = this.content.querySelector("details.events")?.open;
     const top = this.content.scrollTop;
-    fill(this.content, this.#ending(facts), section("How long it took", waterfall(events)), this.#routing(facts), this.#model(facts), this.#moderation(facts), this.#sends(facts), allEvents(events, open));
+    const sections = [this.#ending(facts), section("How long it took", waterfall(events)), this.#routing(facts), this.#model(facts), this.#moderation(facts), this.#sends(facts)];
+    showEvents(this.events, events);
+    settle(this.content, [...sections, this.events].filter(Boolean));
     this.content.scrollTop = top;
   }
 
@@ -301,23 +314,22 @@ function table(rows) {
   return el("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
+/** All events, to be opened: kept while one message is looked at, so that it stays open and keeps the focus. */
+const noEvents = () => el("details", { class: "events" }, el("summary"), el("ol"));
+
 /**
- * @param {any[]} events
- * @param {boolean | undefined} open
+ * @param {HTMLElement} node
+ * @param {any[]} all
  */
-function allEvents(events, open) {
-  return el(
-    "details",
-    { class: "events", open: Boolean(open) },
-    el("summary", {}, `All ${events.length} events`),
-    el(
-      "ol",
-      {},
-      events.map((event) => {
-        const { at, event: name, about, ...facts } = event;
-        const said = Object.entries(facts).filter(([key, value]) => value !== "" && value !== null && !["text", "body"].includes(key));
-        return el("li", {}, el("time", {}, `${about ? "≈ " : ""}${exact(at)}`), el("b", {}, name), el("small", {}, said.map(([key, value]) => `${key} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(" · ")));
-      }),
-    ),
+function showEvents(node, all) {
+  const [summary, list] = node.children;
+  summary.textContent = `All ${all.length} events`;
+  fill(
+    list,
+    all.map((event) => {
+      const { at, event: name, about, ...facts } = event;
+      const said = Object.entries(facts).filter(([key, value]) => value !== "" && value !== null && !["text", "body"].includes(key));
+      return el("li", {}, el("time", {}, `${about ? "≈ " : ""}${exact(at)}`), el("b", {}, name), el("small", {}, said.map(([key, value]) => `${key} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(" · ")));
+    }),
   );
 }

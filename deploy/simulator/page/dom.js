@@ -63,6 +63,22 @@ export function settle(parent, nodes) {
 }
 
 /**
+ * Does what may take a button away that has the focus; then its neighbour has it.
+ * @param {HTMLElement} parent
+ * @param {() => void} change
+ * @param {() => void} none called when no neighbour is left
+ */
+export function keepFocus(parent, change, none) {
+  const buttons = () => [...parent.querySelectorAll("button")];
+  const at = buttons().indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
+  change();
+  if (at < 0 || parent.contains(document.activeElement)) return;
+  const left = buttons();
+  if (left.length) left[Math.min(at, left.length - 1)].focus({ preventScroll: true });
+  else none();
+}
+
+/**
  * Whether a key is one of an input method, as for Chinese. In Safari the Enter that ends a composition comes after its
  * end and is told by its code only.
  * @param {KeyboardEvent} event

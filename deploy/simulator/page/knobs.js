@@ -1,6 +1,6 @@
 /** Knobs: everything that can go wrong as switches, and the chips that show what is on. */
 
-import { el, fill } from "./dom.js";
+import { el, fill, keepFocus, settle } from "./dom.js";
 import { documentOf, foreign, isOn } from "./faultdoc.js";
 import { icon } from "./icons.js";
 import { ask, note } from "./menu.js";
@@ -18,7 +18,7 @@ const GROUPS = {
 export class Knobs {
   /**
    * @param {import("./world.js").World} world
-   * @param {{ close: () => void, burst: (knob: any) => void, writer: () => string }} wishes
+   * @param {{ close: () => void, burst: (knob: any) => void, writer: () => string, quiet: () => void }} wishes `quiet`: the last chip went that had the focus
    */
   constructor(world, wishes) {
     this.world = world;
@@ -30,6 +30,10 @@ export class Knobs {
       el("div", { class: "panel-head" }, el("h2", {}, "Knobs"), el("button", { type: "button", class: "round", "aria-label": "Close", on: { click: wishes.close } }, icon("close"))),
       this.body,
     );
+    /** @type {Map<string, HTMLElement>} what stands among the chips, or did */
+    this.made = new Map();
+    /** @type {any[] | null} the catalogue that the switches show */
+    this.shown = null;
     this.chips = el("div", { class: "faults", role: "region", "aria-label": "Faults that are on", hidden: true });
   }
 
@@ -46,50 +50,78 @@ export class Knobs {
   /** @param {any[]} on */
   #drawChips(on) {
     const others = foreign(this.world.faults, on);
-    this.chips.hidden = !on.length && !others.length;
-    fill(
+    const word = this.#chip("", () => el("span", { class: "faults-word" }, icon("warn", 16), "Going wrong on purpose:"));
+    const all = this.#chip("all", () => el("button", { type: "button", class: "link", on: { click: () => this.#put([], []) } }, "All off"));
+    const each = [
+      ...on.map((knob) => this.#chip(`knob ${knob.id}`, () => chip(`${GROUPS[knob.group]?.[0] ?? knob.group}: ${knob.label}`, () => this.#turn(knob.id, false)))),
+      ...others.map(([path, value]) => this.#chip(`${path} ${JSON.stringify(value)}`, () => chip(`${path} ${JSON.stringify(value)}`, () => this.#drop(path)))),
+    ];
+    keepFocus(
       this.chips,
-      el("span", { class: "faults-word" }, icon("warn", 16), "Going wrong on purpose:"),
-      on.map((knob) => chip(`${GROUPS[knob.group]?.[0] ?? knob.group}: ${knob.label}`, () => this.#turn(knob, false))),
-      others.map(([path, value]) => chip(`${path} ${JSON.stringify(value)}`, () => this.#put(on, others.filter(([p]) => p !== path)))),
-      on.length + others.length > 1 ? el("button", { type: "button", class: "link", on: { click: () => this.#put([], []) } }, "All off") : null,
+      () => {
+        settle(this.chips, each.length ? [word, ...each, ...(each.length > 1 ? [all] : [])] : []);
+        this.chips.hidden = !each.length;
+      },
+      this.wishes.quiet,
     );
+  }
+
+  /**
+   * What was made once is kept: made anew it loses the focus, and the click begun on it.
+   * @param {string} key
+   * @param {() => HTMLElement} make
+   */
+  #chip(key, make) {
+    const node = this.made.get(key) ?? make();
+    this.made.set(key, node);
+    return node;
+  }
+
+  /** @param {string} path of what a call set */
+  #drop(path) {
+    const on = this.on;
+    return this.#put(on, foreign(this.world.faults, on).filter(([p]) => p !== path));
   }
 
   /** @param {any[]} on */
   #draw(on) {
+    if (this.shown !== this.world.knobs) this.#build();
+    for (const knob of this.world.knobs) {
+      const node = /** @type {HTMLElement} */ (this.body.querySelector(`[data-knob="${CSS.escape(knob.id)}"]`));
+      if (knob.inbound?.burst) /** @type {HTMLElement} */ (node.querySelector(".act-word span")).textContent = `Send as ${this.wishes.writer()}`;
+      else node.setAttribute("aria-checked", String(knob.inbound ? this.world.next?.id === knob.id : on.includes(knob)));
+    }
+  }
+
+  /** All switches, none of them on yet. */
+  #build() {
+    this.shown = this.world.knobs;
     const focused = /** @type {HTMLElement} */ (document.activeElement)?.dataset?.knob;
     const top = this.body.scrollTop;
     const groups = [...new Set([...Object.keys(GROUPS), ...this.world.knobs.map((k) => k.group)])];
     fill(
       this.body,
       el("p", { class: "lead" }, "Break something and watch what the person sees. Each switch is also an HTTP call: ", el("code", {}, "PUT /simulator/faults"), "."),
-      groups.map((group) => this.#group(group, on)),
+      groups.map((group) => this.#group(group)),
       el("section", {}, el("h3", {}, "Start over"), el("button", { type: "button", class: "plain danger", on: { click: () => this.#clear() } }, icon("trash", 18), "Forget all messages and calls")),
     );
     this.body.scrollTop = top;
-    if (focused) this.body.querySelector(`[data-knob="${CSS.escape(focused)}"]`)?.focus();
+    if (focused) this.body.querySelector(`[data-knob="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
-  /**
-   * @param {string} group
-   * @param {any[]} on
-   */
-  #group(group, on) {
+  /** @param {string} group */
+  #group(group) {
     const knobs = this.world.knobs.filter((k) => k.group === group);
     if (!knobs.length) return null;
     const [title, about] = GROUPS[group] ?? [group, ""];
-    return el("section", {}, el("h3", {}, title, about ? el("small", {}, ` ${about}`) : null), el("div", { class: "switches" }, knobs.map((knob) => (knob.inbound ? this.#once(knob) : this.#switch(knob, on.includes(knob))))));
+    return el("section", {}, el("h3", {}, title, about ? el("small", {}, ` ${about}`) : null), el("div", { class: "switches" }, knobs.map((knob) => (knob.inbound ? this.#once(knob) : this.#switch(knob)))));
   }
 
-  /**
-   * @param {any} knob
-   * @param {boolean} on
-   */
-  #switch(knob, on) {
+  /** @param {any} knob */
+  #switch(knob) {
     return el(
       "button",
-      { type: "button", role: "switch", class: "switch", "aria-checked": String(on), data: { knob: knob.id }, on: { click: () => this.#turn(knob, !on) } },
+      { type: "button", role: "switch", class: "switch", data: { knob: knob.id }, on: { click: () => this.#turn(knob.id, !this.on.includes(knob)) } },
       el("span", { class: "switch-words" }, el("b", {}, knob.label, knob.once ? el("em", {}, "once") : null), el("small", {}, knob.help)),
       el("span", { class: "slot", "aria-hidden": "true" }),
     );
@@ -98,22 +130,22 @@ export class Knobs {
   /** @param {any} knob */
   #once(knob) {
     if (knob.inbound.burst) {
-      return el("button", { type: "button", class: "switch act", data: { knob: knob.id }, on: { click: () => this.wishes.burst(knob) } }, el("span", { class: "switch-words" }, el("b", {}, knob.label), el("small", {}, knob.help)), el("span", { class: "act-word" }, icon("burst", 16), `Send as ${this.wishes.writer()}`));
+      return el("button", { type: "button", class: "switch act", data: { knob: knob.id }, on: { click: () => this.wishes.burst(knob) } }, el("span", { class: "switch-words" }, el("b", {}, knob.label), el("small", {}, knob.help)), el("span", { class: "act-word" }, icon("burst", 16), el("span")));
     }
-    const on = this.world.next?.id === knob.id;
     return el(
       "button",
-      { type: "button", role: "switch", class: "switch", "aria-checked": String(on), data: { knob: knob.id }, on: { click: () => this.world.prepare(on ? null : knob) } },
+      { type: "button", role: "switch", class: "switch", data: { knob: knob.id }, on: { click: () => this.world.prepare(this.world.next?.id === knob.id ? null : knob) } },
       el("span", { class: "switch-words" }, el("b", {}, knob.label, el("em", {}, "next message")), el("small", {}, knob.help)),
       el("span", { class: "slot", "aria-hidden": "true" }),
     );
   }
 
   /**
-   * @param {any} knob
+   * @param {string} id
    * @param {boolean} on
    */
-  #turn(knob, on) {
+  #turn(id, on) {
+    const knob = this.world.knobs.find((k) => k.id === id);
     const now = this.on.filter((k) => k !== knob);
     const others = foreign(this.world.faults, this.on);
     const kept = now.filter((k) => !on || !knob.conflicts?.includes(k.id));

@@ -36,7 +36,7 @@ const phones = new Phones(world, people, {
     if (world.loaded) go({ person: phones.active });
   },
 });
-const knobs = new Knobs(world, { close, burst: (knob) => phones.activePhone?.burst(knob), writer: () => phones.activePhone?.person.name ?? "…" });
+const knobs = new Knobs(world, { close, burst: (knob) => phones.activePhone?.burst(knob), writer: () => phones.activePhone?.person.name ?? "…", quiet: () => currentStop()?.focus() });
 const behind = new Behind(world, {
   close,
   tab: (tab) => go({ tab }),
@@ -68,6 +68,9 @@ const app = /** @type {HTMLElement} */ (document.getElementById("app"));
 const stage = el("div", { class: "stage" });
 app.append(rail, el("div", { class: "frame" }, connection, knobs.chips, stage));
 
+/** Where the rail is entered: of two that are shown the newer. */
+const currentStop = () => stops.findLast((stop) => stop.tabIndex === 0);
+
 function narrow() {
   return innerWidth < MOBILE_PX;
 }
@@ -89,7 +92,7 @@ function close() {
   go({ panel: "" });
   const row = /** @type {HTMLElement | null} */ (document.querySelector(`.row[data-sid="${CSS.escape(message)}"]`));
   // The field of a telephone would bring up its keyboard, unasked.
-  const rest = narrow() || matchMedia("(hover: none)").matches ? stops.find((stop) => stop.tabIndex === 0) : phones.activePhone?.composer.field;
+  const rest = narrow() || matchMedia("(hover: none)").matches ? currentStop() : phones.activePhone?.composer.field;
   (row ?? rest)?.focus({ preventScroll: true });
 }
 

@@ -3,7 +3,7 @@
 import { kindOf } from "./attachment.js";
 import { isOwn } from "./bubble.js";
 import { day, time } from "./clock.js";
-import { el, fill, rove } from "./dom.js";
+import { el, fill, rove, settle } from "./dom.js";
 import { plain } from "./formatting.js";
 import { icon } from "./icons.js";
 import { keep, recall } from "./memory.js";
@@ -24,6 +24,8 @@ export class People {
     this.choose = choose;
     /** @type {Record<string, number>} */
     this.read = recall("read", {});
+    /** @type {Map<string, Record<"from" | "node" | "button" | "when" | "bottom" | "badge", any>>} by person */
+    this.rows = new Map();
     this.list = el("div", { class: "people-list", role: "list" });
     rove(this.list, ".person");
     rove(this.list, ".person", { horizontal: true }); // the strip of a telephone
@@ -64,53 +66,63 @@ export class People {
    * @param {string} active
    */
   sync(shown, active) {
-    const focused = /** @type {HTMLElement} */ (document.activeElement)?.dataset?.person;
-    fill(this.list, this.world.people.map((person) => this.#row(person, shown.includes(person.person), person.person === active)));
-    const stop = this.list.querySelector(".person.active") ?? this.list.querySelector(".person");
-    if (stop) stop.tabIndex = 0;
-    if (focused) this.list.querySelector(`.person[data-person="${CSS.escape(focused)}"]`)?.focus();
+    const people = this.world.people;
+    settle(this.list, people.map((person) => this.#shown(person, shown.includes(person.person), person.person === active)));
+    if (this.list.contains(document.activeElement)) return;
+    const stop = people.some((p) => p.person === active) ? active : people[0]?.person;
+    for (const [person, { button }] of this.rows) button.tabIndex = person === stop ? 0 : -1;
   }
 
   /** @param {string} person */
   #badge(person) {
-    const row = this.list.querySelector(`.person[data-person="${CSS.escape(person)}"] .badge`);
+    const badge = this.rows.get(person)?.badge;
     const count = this.unread(person);
-    if (!row) return;
-    row.hidden = !count;
-    fill(row, String(count), el("span", { class: "out-of-sight" }, " unread"));
+    if (!badge) return;
+    badge.hidden = !count;
+    fill(badge, String(count), el("span", { class: "out-of-sight" }, " unread"));
   }
 
   /**
+   * Returns a person's row, kept and only changed: a button made anew loses the focus, and the click begun on it.
    * @param {import("./world.js").Person} person
    * @param {boolean} shown
    * @param {boolean} active
    */
-  #row(person, shown, active) {
+  #shown(person, shown, active) {
+    const from = JSON.stringify(person);
+    const known = this.rows.get(person.person);
+    const row = known?.from === from ? known : { from, ...this.#row(person) };
+    this.rows.set(person.person, row);
     const last = this.world.thread(person.person).at(-1);
     const types = (this.world.typing.get(person.person)?.until ?? 0) > Date.now();
-    const count = this.unread(person.person);
-    const when = last && (day(last.created_at) === "Today" ? time(last.created_at) : day(last.created_at));
     const said = last ? [kindOf(last), plain(last.body)].filter(Boolean).join(" ") : person.hidden ? "Number hidden" : person.number;
-    return el(
-      "div",
-      { role: "listitem" },
-      el(
-        "button",
-        { type: "button", class: ["person", shown && "shown", active && "active"], tabindex: -1, data: { person: person.person }, "aria-current": active ? "true" : null, on: { click: () => this.choose(person.person) } },
-        el("span", { class: "person-face" }, face(person, 46), person.hidden ? el("span", { class: "veil", title: "Number hidden" }, icon("hidden", 12)) : null),
-        el(
-          "span",
-          { class: "person-words" },
-          el("span", { class: "person-top" }, el("b", { dir: "auto" }, person.name), last ? el("time", { datetime: last.created_at }, when) : null),
-          el(
-            "span",
-            { class: "person-bottom" },
-            types ? el("span", { class: "typing-word" }, "typing…") : [last && isOwn(last) ? drawn(tickOf(last)) : null, el("span", { class: "preview", dir: "auto" }, said)],
-          ),
-        ),
-        el("span", { class: "badge", hidden: !count }, String(count), el("span", { class: "out-of-sight" }, " unread")),
-      ),
+    row.button.classList.toggle("shown", shown);
+    row.button.classList.toggle("active", active);
+    if (active) row.button.setAttribute("aria-current", "true");
+    else row.button.removeAttribute("aria-current");
+    row.when.hidden = !last;
+    if (last) {
+      row.when.dateTime = last.created_at;
+      row.when.textContent = day(last.created_at) === "Today" ? time(last.created_at) : day(last.created_at);
+    }
+    fill(row.bottom, types ? el("span", { class: "typing-word" }, "typing…") : [last && isOwn(last) ? drawn(tickOf(last)) : null, el("span", { class: "said", dir: "auto" }, said)]);
+    this.#badge(person.person);
+    return row.node;
+  }
+
+  /** @param {import("./world.js").Person} person */
+  #row(person) {
+    const when = el("time");
+    const bottom = el("span", { class: "person-bottom" });
+    const badge = el("span", { class: "badge", hidden: true });
+    const button = el(
+      "button",
+      { type: "button", class: "person", tabindex: -1, data: { person: person.person }, on: { click: () => this.choose(person.person) } },
+      el("span", { class: "person-face" }, face(person, 46), person.hidden ? el("span", { class: "veil", title: "Number hidden" }, icon("hidden", 12)) : null),
+      el("span", { class: "person-words" }, el("span", { class: "person-top" }, el("b", { dir: "auto" }, person.name), when), bottom),
+      badge,
     );
+    return { node: el("div", { role: "listitem" }, button), button, when, bottom, badge };
   }
 
   async #add() {

@@ -2,7 +2,7 @@
 
 import { body } from "./body.js";
 import { duration, exact } from "./clock.js";
-import { el, fill } from "./dom.js";
+import { el, fill, settle } from "./dom.js";
 import { icon } from "./icons.js";
 
 /** @type {Record<string, string>} */
@@ -46,11 +46,8 @@ export class Wire {
       fill(this.list, el("p", { class: "quiet" }, none));
       return;
     }
-    fill(
-      this.list,
-      last.length < calls.length ? el("p", { class: "quiet" }, `The newest ${SHOWN} of ${calls.length} calls.`) : null,
-      last.map((call) => this.#row(call)),
-    );
+    const cut = last.length < calls.length ? [el("p", { class: "quiet" }, `The newest ${SHOWN} of ${calls.length} calls.`)] : [];
+    settle(this.list, [...cut, ...last.map((call) => this.#row(call))]);
   }
 
   /** @param {import("./world.js").Call} call */
