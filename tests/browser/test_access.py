@@ -188,6 +188,65 @@ def test_at_200_percent_there_is_room_to_read_and_the_strip_of_people_heeds_its_
     expect(first).to_be_focused()
 
 
+@pytest.mark.parametrize("width", [800, 390])
+def test_phones_under_a_panel_are_not_reached(seat: Seat, width: int):
+    page = seat.page
+    page.set_viewport_size({"width": width, "height": 844})
+    seat.choose("Ana")
+    seat.write("Ana", "Who knows about music?")
+    seat.answered("Ana")
+    seat.own("Ana").first.press("Enter")
+    panel = page.get_by_role("complementary", name="Behind the chat")
+    expect(panel).to_be_focused()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.closest('.phones')") is None
+    page.keyboard.press("Escape")
+    expect(seat.own("Ana").first).to_be_focused()
+
+
+def test_beside_a_panel_a_phone_stays_whole_as_long_as_there_is_room(seat: Seat):
+    seat.page.set_viewport_size({"width": 900, "height": 800})
+    seat.stop("Knobs").click()
+    expect(seat.page.locator(".phone")).to_have_count(1)
+    phone, panel = seat.page.locator(".phone").bounding_box(), seat.page.locator(".panel").bounding_box()
+    assert phone
+    assert panel
+    assert phone["x"] + phone["width"] <= panel["x"]
+    seat.page.locator(".phone textarea").fill("it can be written in")
+
+
+def test_skip_links_lead_only_where_something_is(seat: Seat):
+    links = seat.page.locator(".skip:not([hidden])")
+    expect(links).to_have_text(["Skip to the messages", "Skip to writing"])
+    seat.stop("Knobs").click()
+    expect(links).to_have_text(["Skip to the messages", "Skip to writing", "Skip to the panel"])
+    seat.stop("Routing lab").click()
+    expect(links).to_have_text(["Skip to the panel"])
+
+
+def test_tab_leaves_a_menu_closed_behind(seat: Seat):
+    seat.phone("Ana").get_by_role("button", name="Emoji").click()
+    expect(seat.page.get_by_role("dialog", name="Emoji")).to_be_visible()
+    seat.page.keyboard.press("Tab")
+    expect(seat.page.get_by_role("dialog", name="Emoji")).to_have_count(0)
+    expect(seat.field("Ana")).to_be_focused()
+
+
+def test_a_quotation_is_followed_by_keyboard(seat: Seat):
+    seat.write("Ana", "Who knows about music?")
+    answer = seat.answered("Ana")
+    answer.press("r")
+    seat.page.keyboard.type("Which song?")
+    seat.page.keyboard.press("Enter")
+    seat.answered("Ana", 2)
+    quoting = seat.own("Ana").last
+    quoting.press("m")
+    expect(quoting).not_to_have_attribute("aria-expanded", "true")  # a bubble is no button
+    seat.page.get_by_role("menuitem", name="Go to the quoted message").press("Enter")
+    expect(seat.replies("Ana").first).to_be_focused()
+
+
 def look_behind(seat: Seat) -> None:
     seat.own("Ana").first.focus()
     seat.own("Ana").first.press("Enter")

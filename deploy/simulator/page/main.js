@@ -16,7 +16,8 @@ const FACES_PX = 84;
 const RAIL_PX = 64;
 const PANEL_PX = 400;
 const MOBILE_PX = 760;
-const PANEL_OVER_PX = 1080;
+/** Up to here no phone has room beside a panel, so that it lies over them; as in panel.css. */
+const PANEL_OVER_PX = 864;
 
 const world = new World();
 const people = new People(world, (person) => open(person));
@@ -109,10 +110,12 @@ function syncPeople() {
 /** How much room there is for the list of people: whole, only faces, or (on a phone) a strip above. */
 function fit() {
   const { panel } = here();
-  const beside = panel && innerWidth > PANEL_OVER_PX ? PANEL_PX : 0;
+  const over = panel && innerWidth <= PANEL_OVER_PX;
+  const beside = panel && !over ? PANEL_PX : 0;
   const left = innerWidth - RAIL_PX - beside;
   const wanted = Math.min(3, world.people.length || 3) * PHONE_LEAST_PX;
-  app.dataset.people = narrow() ? "strip" : left - LIST_PX >= wanted || (left - FACES_PX < 2 * PHONE_LEAST_PX && left - LIST_PX >= PHONE_LEAST_PX + 60) ? "list" : "faces";
+  const list = !over && (left - LIST_PX >= wanted || (left - FACES_PX < 2 * PHONE_LEAST_PX && left - LIST_PX >= PHONE_LEAST_PX + 60));
+  app.dataset.people = narrow() ? "strip" : list ? "list" : "faces";
   app.dataset.panel = panel;
 }
 
@@ -129,11 +132,27 @@ function show(place) {
   const beside = place.view === "lab" ? lab.node : panel;
   settle(stage, [people.node, phones.node, beside].filter(Boolean));
   people.node.hidden = phones.node.hidden = place.view === "lab"; // not taken out: what plays goes on
+  cover(panel);
+  for (const link of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".skip"))) {
+    link.hidden = link.dataset.to === "panel" ? !beside : phones.node.hidden || phones.node.inert;
+  }
   stage.dataset.view = place.view;
   if (place.view === "lab") lab.show();
   if (place.panel === "behind") behind.show(place.message, place.tab);
   if (place.panel === "knobs") knobs.sync();
   phones.select(place.panel === "behind" ? place.message : "");
+}
+
+/**
+ * What a panel lies over is neither seen nor reached.
+ * @param {HTMLElement | undefined} panel
+ */
+function cover(panel) {
+  const over = Boolean(panel) && innerWidth <= PANEL_OVER_PX;
+  const covered = narrow() ? [people.node, phones.node] : [phones.node];
+  const within = over && covered.some((node) => node.contains(document.activeElement));
+  for (const node of [people.node, phones.node]) node.inert = over && covered.includes(node);
+  if (within) panel?.focus({ preventScroll: true });
 }
 
 function turnTheme() {

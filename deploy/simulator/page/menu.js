@@ -24,7 +24,9 @@ addEventListener("pointerdown", (event) => {
   if (open && !inside(/** @type {Node} */ (event.target))) closeMenu({ focus: false });
 });
 addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || !open) return;
+  if (!open) return;
+  if (event.key === "Tab") closeMenu(); // and goes on from its anchor
+  if (event.key !== "Escape") return;
   event.preventDefault();
   event.stopImmediatePropagation();
   closeMenu();
@@ -80,7 +82,11 @@ export function show(node, anchor, at) {
     return;
   }
   open = { node, back: anchor, at };
-  anchor.setAttribute("aria-expanded", "true");
+  if (anchor.hasAttribute("aria-haspopup")) anchor.setAttribute("aria-expanded", "true"); // a bubble is no button
+  node.addEventListener("focusout", (/** @type {FocusEvent} */ event) => {
+    const to = /** @type {Node | null} */ (event.relatedTarget);
+    if (to && !inside(to)) closeMenu({ focus: false });
+  });
   document.body.append(node);
   place();
   /** @type {HTMLElement | null} */ (node.querySelector("button, input, [tabindex]"))?.focus();

@@ -322,6 +322,7 @@ export class Thread {
       anchor ?? row,
       [
         { label: "Reply", icon: "reply", key: "R", act: () => this.wishes.reply(message) },
+        this.world.messages.has(message.quoted_sid) ? { label: "Go to the quoted message", icon: "quoted", act: () => this.reveal(message.quoted_sid) } : null,
         { label: "Behind the chat", icon: "behind", key: "Enter", act: () => this.wishes.look(message) },
         message.body ? { label: "Copy text", icon: "copy", act: () => copied(message.body) } : null,
         sent ? { label: "Deliver the same webhook again", icon: "again", act: () => this.#repeat(message) } : null,
