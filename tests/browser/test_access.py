@@ -135,14 +135,50 @@ def test_a_swipe_to_the_right_replies(small: Seat):
     expect(answer).to_be_visible(timeout=ANSWERED_WITHIN_MS)
     box = answer.bounding_box()
     assert box
-    session = small.page.context.new_cdp_session(small.page)
-    send = cast("Callable[[str, dict[str, Any]], Any]", session.send)  # pyright: ignore[reportUnknownMemberType]
+    fingers = fingers_on(small.page)
     x, y = box["x"] + 60, box["y"] + box["height"] / 2
-    send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    fingers("touchStart", (x, y))
     for step in range(1, 9):
-        send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x + step * 12, "y": y}]})
-    send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        fingers("touchMove", (x + step * 12, y))
+    fingers("touchEnd")
     expect(small.phone("Bo").locator(".composer .quote")).to_be_visible()
+
+
+def fingers_on(page: Page) -> Callable[..., None]:
+    """Returns what tells chromium of all fingers on the glass: a kind of event, and where each is."""
+    session = page.context.new_cdp_session(page)
+    send = cast("Callable[[str, dict[str, Any]], Any]", session.send)  # pyright: ignore[reportUnknownMemberType]
+
+    def tell(kind: str, *points: tuple[float, float]) -> None:
+        touched = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touched})
+
+    return tell
+
+
+def test_a_long_press_opens_the_menu_and_two_fingers_none(small: Seat):
+    small.choose("Bo")
+    before = small.replies("Bo").count()
+    small.write("Bo", "Who knows about music?")
+    small.answered("Bo", before + 1)
+    row = small.own("Bo").last
+    expect(row).to_have_css("touch-action", "pan-y pinch-zoom")
+    expect(row).to_have_css("user-select", "none")
+    box = row.locator(".bubble").bounding_box()
+    assert box
+    fingers = fingers_on(small.page)
+    x, y = box["x"] + 20, box["y"] + box["height"] / 2
+    fingers("touchStart", (x, y))
+    fingers("touchStart", (x, y), (x + 40, y))
+    small.page.wait_for_timeout(700)
+    fingers("touchEnd")
+    expect(small.page.get_by_role("menu")).to_have_count(0)
+
+    fingers("touchStart", (x, y))
+    fingers("touchMove", (x + 6, y))
+    expect(small.page.get_by_role("menu")).to_be_visible()
+    assert row.evaluate("row => row.style.transform") == ""
+    fingers("touchEnd")
 
 
 def test_a_telephones_keyboard_that_goes_or_comes_takes_nothing_along(small: Seat):

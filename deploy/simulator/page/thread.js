@@ -343,7 +343,7 @@ export class Thread {
 
   /** Swipe to the right answers, a long press opens the menu. */
   #touch() {
-    /** @type {{ x: number, y: number, row: HTMLElement, message: any, timer: any, moved: number } | null} */
+    /** @type {{ pointer: number, x: number, y: number, row: HTMLElement, message: any, timer: any, moved: number } | null} */
     let hold = null;
     const end = () => {
       if (!hold) return;
@@ -352,17 +352,22 @@ export class Thread {
       if (hold.moved >= SWIPE_PX) this.wishes.reply(hold.message);
       hold = null;
     };
+    const cancel = () => {
+      if (hold) hold.moved = 0;
+      end();
+    };
     this.list.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
-      const found = event.pointerType === "touch" ? this.#of(event.target) : null;
+      cancel(); // a second finger means something else
+      const found = event.pointerType === "touch" && event.isPrimary ? this.#of(event.target) : null;
       if (!found) return;
       const menu = () => {
-        hold = null;
+        cancel();
         this.#menu(found.row, found.message, { x: event.clientX, y: event.clientY });
       };
-      hold = { x: event.clientX, y: event.clientY, ...found, timer: setTimeout(menu, LONG_PRESS_MS), moved: 0 };
+      hold = { pointer: event.pointerId, x: event.clientX, y: event.clientY, ...found, timer: setTimeout(menu, LONG_PRESS_MS), moved: 0 };
     });
     this.list.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
-      if (!hold) return;
+      if (hold?.pointer !== event.pointerId) return;
       const across = event.clientX - hold.x;
       if (Math.abs(event.clientY - hold.y) > 12 && hold.moved < 12) {
         end();
@@ -373,10 +378,7 @@ export class Thread {
       hold.row.style.transform = across > 0 ? `translateX(${Math.min(across, SWIPE_PX + 12)}px)` : "";
     });
     this.list.addEventListener("pointerup", end);
-    this.list.addEventListener("pointercancel", () => {
-      if (hold) hold.moved = 0;
-      end();
-    });
+    this.list.addEventListener("pointercancel", cancel);
   }
 }
 
