@@ -2,7 +2,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, expect
 
 from deploy.local.loopback import call
 from tests.browser.conftest import Strictness
@@ -98,6 +98,31 @@ def test_code_quotes_numbers_and_links_are_drawn(seat: Seat):
     expect(text.locator("pre code")).to_have_text("def f():\n  return 1")
     links = [link.get_attribute("href") for link in text.locator("a").all()]
     assert links == ["https://example.com/a_b_c?q=1", "https://example.com/a_(b)"]
+    seat.answered("Ana")
+
+
+def test_times_are_written_as_clocks_show_them(browser: Browser, system: System):
+    context = browser.new_context(base_url=system.stack.phone.url, locale="en-US", timezone_id="UTC")
+    page = context.new_page()
+    page.goto("/")
+    told = page.evaluate(
+        """async () => {
+            const { duration, exact, time } = await import("/page/clock.js");
+            const durations = [0.04, 0.96, 999.4, 999.6, 9_994, 9_996, 59_940, 59_960, 119_700].map(duration);
+            return [time("2024-01-01T00:05:00Z"), exact("2024-01-01T00:05:06.007Z"), ...durations];
+        }"""
+    )
+    context.close()
+    assert told[:2] == ["00:05", "00:05:06.007"]
+    assert told[2:] == ["0 ms", "1 ms", "999 ms", "1.00 s", "9.99 s", "10.0 s", "59.9 s", "1 min 0 s", "2 min 0 s"]
+
+
+def test_no_mark_cuts_any_link_of_a_text(seat: Seat):
+    seat.field("Ana").fill("https://a.b/_foo_/x and https://c.d/_foo_/y or _both_")
+    seat.field("Ana").press("Enter")
+    text = seat.own("Ana").first.locator(".text")
+    expect(text.locator("a")).to_have_text(["https://a.b/_foo_/x", "https://c.d/_foo_/y"])
+    expect(text.locator("em")).to_have_text(["both"])
     seat.answered("Ana")
 
 

@@ -5,6 +5,7 @@ import { el } from "./dom.js";
 const MARKS = { "*": "strong", _: "em", "~": "s", "`": "code" };
 /** A bracket belongs to it where its other half does. */
 const LINK = /\bhttps?:\/\/(?:[^\s<>"()]|\([^\s<>"()]*\))*(?:[^\s<>".,;:!?()\]}'*_~]|\([^\s<>"()]*\))/u;
+const LINKS = new RegExp(LINK, "gu");
 const BEFORE = /[\s\p{P}\p{S}]/u;
 const WORD = /[\p{L}\p{N}]/u;
 const BLOCK = /\n?```([^`]*\n[^`]*)```\n?/u;
@@ -165,8 +166,7 @@ function closing(text, at) {
  * @param {number} at
  */
 function inLink(text, at) {
-  const found = LINK.exec(text);
-  return Boolean(found && found.index < at && at < found.index + found[0].length);
+  return [...text.matchAll(LINKS)].some((found) => found.index < at && at < found.index + found[0].length);
 }
 
 /**
