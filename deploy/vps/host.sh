@@ -291,6 +291,7 @@ session() { # ID KEEP WORKERS FORWARD
     else
         id=$(previous_release "$id" "$old")
         answer "back $id"
+        changed_names "$old" "$id"
     fi
     switch_to "$id" "$forward" "$workers"
     install -m 755 "$0" "$BASE/host.sh"
@@ -299,7 +300,7 @@ session() { # ID KEEP WORKERS FORWARD
     answer "kept $id"
 }
 
-changed_names() { # ID before or nothing, ID: which variables another environment was sent for
+changed_names() { # ID before or nothing, ID: which variables are others there
     local names
     [ -n "$1" ] || return 0
     names=$({ diff <(sort "$BASE/releases/$1/env") <(sort "$BASE/releases/$2/env") || true; } |

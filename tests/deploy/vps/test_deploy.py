@@ -387,3 +387,4 @@ def test_a_secret_in_a_file_is_a_credential_of_each_process_and_in_no_environmen
         assert "TWILIO_AUTH_TOKEN_FILE=/run/credentials/" in environ, unit
         assert token not in environ, unit
     assert machine.run(f"runuser -u sisters -- cat {secrets}/TWILIO_AUTH_TOKEN", check=False).endswith("denied\n")
+    assert "-- the environment changes: TWILIO_AUTH_TOKEN\n" in deployment.deploy("--rollback")
