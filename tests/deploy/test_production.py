@@ -1,5 +1,6 @@
 """The production override as far as it goes without Docker; the rest is `make compose-test ARGS=--production`."""
 
+import fcntl
 import os
 import pty
 import signal
@@ -130,11 +131,19 @@ class Backups:
 
     def run(self, script: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["sh", str(HERE / script), *arguments], env=self.environ | more, capture_output=True, text=True, check=False
+            ["sh", str(HERE.parent / "backup" / script), *arguments],
+            env=self.environ | more,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
+    def drop(self, database: str) -> None:
+        environ = self.environ | {"PGPASSWORD": Path(self.environ["POSTGRES_PASSWORD_FILE"]).read_text()}
+        subprocess.run(["dropdb", "--if-exists", "--force", database], env=environ, check=True)
+
     def dumps(self) -> list[Path]:
-        return sorted(self.directory.iterdir())
+        return sorted(self.directory.glob("*.dump*"))
 
 
 @pytest.fixture
@@ -168,8 +177,7 @@ def test_a_dump_restores_into_an_empty_database_and_into_no_other(
         again = backups.run("restore.sh", "latest", "restored")
         assert (again.returncode, "is not empty" in again.stderr) == (1, True)
     finally:
-        with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-            connection.execute("DROP DATABASE IF EXISTS restored WITH (FORCE)")
+        backups.drop("restored")
 
 
 def test_the_newest_dumps_are_kept_and_no_half_of_one(backups: Backups):
@@ -180,6 +188,41 @@ def test_the_newest_dumps_are_kept_and_no_half_of_one(backups: Backups):
     assert len(kept) == 2
     assert kept[0].endswith("-20200102T000000Z.dump")
     assert stat.S_IMODE(backups.dumps()[1].stat().st_mode) == 0o600
+
+
+def test_a_database_without_tables_is_not_dumped(tmp_path: Path, empty_database_url: str):
+    backups = Backups(tmp_path, empty_database_url)
+    made = backups.run("backup.sh", "once")
+    assert (made.returncode, "has no tables" in made.stderr) == (1, True)
+    assert backups.dumps() == []
+
+
+def test_under_another_name_of_the_database_the_newest_stay_and_are_the_latest(backups: Backups):
+    old = [backups.directory / f"zzz-before-2020010{day}T000000Z.dump" for day in (1, 2, 3)]
+    own = backups.directory / "before-upgrade.dump"  # made by hand: nobody's business
+    for file in (*old, own):
+        file.touch()
+    assert backups.run("backup.sh", "once").returncode == 0
+    assert backups.run("backup.sh", "check").returncode == 0
+    (new,) = backups.directory.glob("test_*.dump")
+    assert backups.dumps() == sorted([own, new, old[2]])
+    try:
+        restored = backups.run("restore.sh", "latest", "restored_anew")
+        assert restored.stdout.startswith(f"restored {new.name} into"), restored.stderr
+    finally:
+        backups.drop("restored_anew")
+
+
+def test_a_dump_made_by_hand_waits_for_the_one_that_runs(backups: Backups):
+    half = backups.directory / f"{backups.environ['PGDATABASE']}-20200101T000000Z.dump.partial"
+    half.touch()
+    with (backups.directory / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = backups.run("backup.sh", "once", BACKUP_TIMEOUT_S="1")
+        assert (refused.returncode, "another dump" in refused.stderr) == (1, True)
+        assert half.exists()
+    assert backups.run("backup.sh", "once").returncode == 0
+    assert not half.exists()
 
 
 def test_a_dump_that_fails_leaves_the_older_ones_and_says_so(backups: Backups):

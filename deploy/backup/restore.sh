@@ -2,14 +2,18 @@
 # Restores a dump into an empty database and prints how many rows each table has:
 #   docker compose -f docker-compose.yml -f deploy/compose/production.yml run --rm backup sh /restore.sh latest
 #   restore.sh FILE|latest [DATABASE]     the database is made where there is none, and never emptied
+# The latest is the one made last, whatever its database was called then.
 set -eu
 directory=${BACKUP_DIR:-/backups}
 database=${2:-$PGDATABASE}
 export PGPASSWORD PGCONNECT_TIMEOUT=5
-PGPASSWORD=$(cat "${POSTGRES_PASSWORD_FILE:-/run/secrets/postgres_password}")
+PGPASSWORD=${PGPASSWORD-$(cat "${POSTGRES_PASSWORD_FILE:-/run/secrets/postgres_password}")}
 
 case ${1:-} in
-latest) file=$(find "$directory" -maxdepth 1 -name '*.dump' | sort | tail -n 1) ;;
+latest)
+    file=$(find "$directory" -maxdepth 1 -name '*-????????T??????Z.dump' | sed 's/.*-\(.*\)\.dump$/\1 &/' | sort |
+        tail -n 1 | cut -d ' ' -f 2-)
+    ;;
 "") echo "usage: restore.sh FILE|latest [DATABASE]; there are:" >&2; ls -l "$directory" >&2; exit 2 ;;
 *) file=$directory/$(basename "$1") ;;
 esac
