@@ -13,6 +13,7 @@ set -euo pipefail
 BASE=/opt/sisters
 UNITS=/etc/systemd/system
 SECRETS=/etc/sisters/secrets
+BACKUPS=/var/lib/sisters/backups
 UV_VERSION=0.13.9
 SERVICES=(sisters-webhook.service sisters-beat.service)
 DEPLOYER_ANSWERS_WITHIN_S=120
@@ -90,10 +91,12 @@ build() { # ID: dependencies from the lock, everything compiled, because nobody 
 }
 
 install_units() { # ID: its unit files, and what its environment changes in them
-    local id=$1 source=$BASE/releases/$1/deploy/systemd timeout address port before after
+    local id=$1 source=$BASE/releases/$1/deploy/systemd timeout address port before after file
     before=$(cat "$UNITS/sisters-webhook.socket.d/50-host.conf" 2>/dev/null || true)
     mkdir -p "$UNITS/sisters-.service.d" "$UNITS/sisters-webhook.socket.d"
-    cp "$source"/*.service "$source"/*.socket "$source"/*.target "$UNITS/"
+    for file in "$source"/*.{service,socket,target,timer}; do # a release from before may lack a kind
+        [ ! -e "$file" ] || cp "$file" "$UNITS/"
+    done
     cp "$source"/sisters-.service.d/*.conf "$UNITS/sisters-.service.d/"
     timeout=$(env_value LLM_TIMEOUT_S "$id")
     address=$(env_value HOST "$id")
@@ -105,7 +108,7 @@ install_units() { # ID: its unit files, and what its environment changes in them
     {
         printf '# Written by deploy.sh: LLM_TIMEOUT_S and 10 s; each file in %s as a credential.\n[Service]\n' "$SECRETS"
         awk -v s="${timeout:-45}" 'BEGIN { printf "TimeoutStopSec=%d\n", s + 10.999 }'
-        local file name
+        local name
         for file in "$SECRETS"/*; do
             [ -f "$file" ] || continue
             name=$(basename "$file")
@@ -124,6 +127,17 @@ install_units() { # ID: its unit files, and what its environment changes in them
 install_command() { # ID: `sisters` for whoever operates the bot; a release from before it had one changes nothing
     local source=$BASE/releases/$1/deploy/vps/command.py
     [ ! -e "$source" ] || install -D -m 755 "$source" /usr/local/sbin/sisters
+}
+
+start_backups() { # once, with the first one now: who switches the timer off keeps it off
+    if [ ! -e "$BASE/backups-begun" ]; then
+        systemctl enable --quiet --now sisters-backup.timer && touch "$BASE/backups-begun"
+        systemctl start --no-block sisters-backup.service
+    fi
+    if systemctl is-enabled --quiet sisters-backup.timer && ! command -v pg_dump >/dev/null; then
+        tell "-- NO BACKUP is made, pg_dump is missing; Debian: apt-get install postgresql-client;" \
+            "or systemctl disable --now sisters-backup.timer"
+    fi
 }
 
 prune() { # KEEP: the newest ones stay, and whatever is linked; leftovers of uploads that were cut off go
@@ -296,6 +310,7 @@ session() { # ID KEEP WORKERS FORWARD
     switch_to "$id" "$forward" "$workers"
     install -m 755 "$0" "$BASE/host.sh"
     install_command "$id" || tell "-- /usr/local/sbin/sisters could not be written; the bot serves without it"
+    if [ "$forward" = yes ]; then start_backups || tell "-- the backups' timer could not be started"; fi
     prune "$keep"
     answer "kept $id"
 }
@@ -363,7 +378,21 @@ status() { # ends with 1 when something does not run, or runs old code
         fi
         echo
     done
+    backups "$current" || problems=1
     return "$problems"
+}
+
+backups() { # CURRENT: ends with 1 when the last one failed, or none will be made
+    local directory newest
+    systemctl is-enabled --quiet sisters-backup.timer 2>/dev/null || { echo "backups   off"; return 0; }
+    directory=$(env_value BACKUP_DIR "$1")
+    newest=$(find "${directory:-$BACKUPS}" -name '*.dump' -printf '%f %s bytes\n' 2>/dev/null | sort | tail -n 1)
+    echo "backup    ${newest:-none yet}"
+    if systemctl is-failed --quiet sisters-backup.service; then
+        echo "BACKUP FAILED: journalctl -u sisters-backup"
+        return 1
+    fi
+    systemctl is-active --quiet sisters-backup.timer || { echo "NO BACKUP is planned: systemctl start sisters-backup.timer"; return 1; }
 }
 
 main() {

@@ -17,6 +17,7 @@ OURS = (
     "sisters-migrate.service",
     "sisters-trial.service",
     "sisters-proof@live.service",
+    "sisters-backup.service",
 )
 LASTING = OURS[:3]
 EXPOSURE_AT_MOST = 20
@@ -54,7 +55,7 @@ def setting(host: Path, unit: str, name: str) -> list[str]:
 
 def test_systemd_finds_nothing_to_say_about_them(host: Path):
     names = [str(path) for path in sorted((host / "etc/systemd/system").glob("*.*")) if path.is_file()]
-    assert len(names) == 9
+    assert len(names) == 11
     verified = analyze("verify", "--man=no", f"--root={host}", *names)
     about_ours = [line for line in verified.stderr.splitlines() if "sisters" in line]
     assert (verified.returncode, about_ours) == (0, []), verified.stderr

