@@ -77,10 +77,22 @@ release_id() { # when and from what: sorts by time
     fi
     echo "$(date -u +%Y%m%d-%H%M%S)$commit"
 }
-send_code() { # FOLDER [rsync options]: what serves, and nothing else of this directory
+unknown_to_git() { # [git options]: what lies in the folders that are sent; nothing where this is no checkout
+    git -C "$root" ls-files --error-unmatch pyproject.toml >/dev/null 2>&1 || return 0
+    git -C "$root" -c core.quotePath=off ls-files --others --directory "$@" -- \
+        "${sent[@]}" ':!deploy/compose' ':!deploy/kubernetes'
+}
+send_code() { # FOLDER [rsync options]: what serves, and nothing else of this directory; it is open to all over there
     push "${@:2}" --delete --prune-empty-dirs --chmod=D755,F644 \
         --exclude='__pycache__' --exclude='*.pyc' --exclude='/env' --exclude='/prompts' --exclude='/.venv' \
+        --exclude='/deploy/compose' --exclude='/deploy/kubernetes' \
+        --exclude-from=<(unknown_to_git | sed 's/[][\\*?]/\\&/g; s,^,/,') \
         "${sent[@]/#/$root/./}" --relative "$host:$1/"
+}
+tell_what_stays() { # a new file that works here and is missing there would be a riddle
+    local stays
+    stays=$(unknown_to_git --exclude-standard | tr '\n' ' ')
+    [ -z "$stays" ] || echo "-- not sent, git does not know it: $stays"
 }
 send_prompts() { push "${@:2}" "${mirror[@]}" --chmod=D755,F644 "$prompts/" "$host:$1/prompts/"; }
 send_env() { [ -z "$env_file" ] || push --chmod=F600 "$env_file" "$host:$1/env"; }
@@ -115,6 +127,7 @@ converse() { # ID FORWARD: the host works as long as we are there, and goes back
         case $answer in
         send)
             echo "-- sending $told to $host${env_file:+, with $env_file as its environment}"
+            tell_what_stays
             send "$told" "$before" || not_done "sending failed"
             say sent
             ;;
@@ -136,6 +149,7 @@ case $action in
 status) on_host "bash -s -- status" <"$here/host.sh" || exit 1 ;;
 dry-run)
     echo "would send to $host, as $(release_id):"
+    tell_what_stays
     # Compared with what serves there; without an rsync on an empty folder nothing can be created.
     { send_code "$base/current" --dry-run --itemize-changes &&
         send_prompts "$base/current" --dry-run --itemize-changes; } || exit 1

@@ -148,6 +148,7 @@ prune() { # KEEP: the newest ones stay, and whatever is linked; leftovers of upl
         [ "$id" = "$(linked current)" ] || grep -qxF "$id" <<<"$keep" || rm -rf "$release"
     done
     rm -f "$BASE"/.host-*.sh
+    rm -rf "$BASE"/releases/*/deploy/compose/secrets # what deploy.sh once sent along, open to all
 }
 
 # ---- what runs ---------------------------------------------------------------------------------------------------

@@ -259,6 +259,39 @@ def test_a_switch_under_load_refuses_nobody_and_loses_no_turn(deployment: Deploy
     assert audit["answered"] + audit["merged"] == load.outcomes.total() + 2  # and those of all_is_well_on
 
 
+def test_neither_secrets_nor_what_git_does_not_know_are_sent(deployment: Deployment):
+    checkout = deployment.checkout
+    own = ("deploy/compose/secrets/token", "deploy/kubernetes/overlays/mine/settings.yaml", "worker/notes [1]*.txt")
+    for name in own:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text("hush")
+    said = deployment.deploy("--dry-run")  # no checkout of git's: what may hold secrets stays all the same
+    assert not [name for name in own[:2] if name in said]
+    (checkout / "core/added.py").write_text("")
+    git = ["git", "-C", str(checkout)]
+    shutil.copy(ROOT / ".gitignore", checkout)
+    (checkout / "deploy/vps/ignored.pem").write_text("hush")
+    (checkout / ".git-ignore-more").write_text("*.pem\n")
+    try:
+        for command in (
+            ["init", "-q"],
+            ["config", "core.excludesFile", str(checkout / ".git-ignore-more")],
+            ["add", "--all", "--", ":!core/added.py", ":!worker/notes*", ":!*/mine"],
+        ):
+            subprocess.run([*git, *command], check=True, timeout=60)
+        said = deployment.deploy()
+    finally:
+        shutil.rmtree(checkout / ".git")
+        for name in (*own, "core/added.py", "deploy/vps/ignored.pem", ".git-ignore-more"):
+            (checkout / name).unlink()
+    stays = next(line for line in said.splitlines() if line.startswith("-- not sent, git does not know it: "))
+    assert stays.removeprefix("-- not sent, git does not know it: ").strip() == f"core/added.py {own[2]}"
+    there = deployment.machine.run("cd /opt/sisters/current/ && find . -type f -not -path './.venv/*'").splitlines()
+    assert "./core/cli.py" in there
+    unwanted = ("deploy/compose", "deploy/kubernetes", "worker/notes", "core/added", ".pem")
+    assert not [name for name in there if any(part in name for part in unwanted)]
+
+
 def test_a_dry_run_and_a_status_change_nothing(deployment: Deployment):
     (deployment.checkout / "core/added.py").write_text("")
     before = deployment.machine.snapshot()
