@@ -4,7 +4,8 @@
 #   host.sh session ID KEEP WORKERS FORWARD   what deploy.sh talks to: words on stdin, answers on stdout
 #   host.sh settle | settle-at-boot | status
 #
-# /opt/sisters/releases/ID   code, .venv, env, prompts of one release; "proven" marks one that served
+# /opt/sisters/releases/ID   code, .venv, env, prompts of one release; "proven" marks one that served,
+#                            "before" names the one that it took over from
 # /opt/sisters/current       the release that serves; code, environment and prompts turn around with this one link
 # /opt/sisters/next          the release that is being tried
 # /opt/sisters/switching     there while a switch is not proven; names the release to go back to
@@ -55,6 +56,11 @@ proven_releases() { # oldest first
     for file in "$BASE"/releases/*/proven; do
         if [ -e "$file" ]; then basename "$(dirname "$file")"; fi
     done
+}
+release_before() { # ID: the one that it took over from, where that is still here
+    local before
+    before=$(cat "$BASE/releases/$1/before" 2>/dev/null || true)
+    if [ -n "$before" ] && [ -e "$BASE/releases/$before/proven" ]; then echo "$before"; fi
 }
 env_value() { # NAME ID: as systemd reads a simple line
     sed -n "s/^$1=//p" "$BASE/releases/$2/env" | tail -n 1 | sed -e 's/[[:space:]]*$//' -e "s/^\"\(.*\)\"\$/\1/" -e "s/^'\(.*\)'\$/\1/"
@@ -140,12 +146,13 @@ start_backups() { # once, with the first one now: who switches the timer off kee
     fi
 }
 
-prune() { # KEEP: the newest ones stay, and whatever is linked; leftovers of uploads that were cut off go
-    local release id keep
-    keep=$(proven_releases | tail -n "$1")
+prune() { # KEEP: the newest ones stay, what serves and what it took over from; leftovers of uploads that were cut off go
+    local release id keep current
+    current=$(linked current)
+    keep=$(proven_releases | tail -n "$1" && release_before "$current")
     for release in "$BASE"/releases/*/; do
         id=$(basename "$release")
-        [ "$id" = "$(linked current)" ] || grep -qxF "$id" <<<"$keep" || rm -rf "$release"
+        [ "$id" = "$current" ] || grep -qxF "$id" <<<"$keep" || rm -rf "$release"
     done
     rm -f "$BASE"/.host-*.sh
     rm -rf "$BASE"/releases/*/deploy/compose/secrets # what deploy.sh once sent along, open to all
@@ -275,6 +282,8 @@ switch_to() { # ID FORWARD WORKERS
     run_current careful || fail "$id was not proven"
     answer proven
     hear keep "$DEPLOYER_ANSWERS_WITHIN_S"
+    # A rollback writes nothing here: the one before the release that it goes back to stays what it was.
+    if [ "$forward" = yes ]; then cp "$BASE/switching" "$BASE/releases/$id/before"; fi
     touch "$BASE/releases/$id/proven"
     rm -f "$BASE/switching" "$BASE/next"
 }
@@ -324,12 +333,12 @@ changed_names() { # ID before or nothing, ID: which variables are others there
     [ -z "$names" ] || tell "-- the environment changes: $names"
 }
 
-previous_release() { # ID or nothing, CURRENT: the one asked for, else the newest before the current one
+previous_release() { # ID or nothing, CURRENT: the one asked for, else the one that the current one took over from
     local wanted=$1 current=$2
     if [ -n "$wanted" ]; then
         proven_releases | grep -xF "$wanted" || fail "$wanted is not on this host; there are: $(proven_releases | xargs)"
-    else
-        proven_releases | awk -v current="$current" '$0 == current { exit } { last = $0 } END { print last }' | grep . ||
+    else # by its time where it was not written, or is not here any more
+        release_before "$current" | grep . || proven_releases | awk -v current="$current" '$0 == current { exit } { last = $0 } END { print last }' | grep . ||
             fail "there is no release before $current"
     fi
 }
@@ -393,7 +402,10 @@ backups() { # CURRENT: ends with 1 when the last one failed, or none will be mad
         echo "BACKUP FAILED: journalctl -u sisters-backup"
         return 1
     fi
-    systemctl is-active --quiet sisters-backup.timer || { echo "NO BACKUP is planned: systemctl start sisters-backup.timer"; return 1; }
+    if ! systemctl is-active --quiet sisters-backup.timer; then
+        echo "NO BACKUP is planned: systemctl start sisters-backup.timer"
+        return 1
+    fi
 }
 
 main() {

@@ -357,8 +357,21 @@ def test_a_rollback_goes_to_the_release_before_and_only_proven_ones_stay(deploym
     kept = [line.split()[1] for line in deployment.deploy("--status").splitlines() if line.startswith("kept")]
     assert f"-- {kept[0]} serves" in deployment.deploy("--rollback", "--keep", "2")
     deployment.all_is_well_on(kept[0], "+15550400003")
-    assert deployment.machine.run("ls /opt/sisters/releases").split() == sorted([now, kept[0]])
+    there = deployment.machine.run("ls /opt/sisters/releases; cat /opt/sisters/current/before").split()
+    assert set(there) == {now, kept[0], there[-1]}
     assert "is not on this host" in deployment.deploy("--rollback", "20200101-000000", code=1)
+
+
+def test_after_a_rollback_and_another_deploy_it_goes_to_what_served_not_to_what_was_left(deployment: Deployment):
+    good = deployment.serving()
+    deployment.deploy()
+    bad = deployment.serving()
+    deployment.deploy("--rollback")
+    assert deployment.serving() == good
+    deployment.deploy("--keep", "2")  # one may be all that is younger: what it took over from stays too
+    assert good < bad < deployment.serving()
+    deployment.deploy("--rollback")
+    assert deployment.serving() == good
 
 
 def test_who_is_not_root_deploys_by_sudo(deployment: Deployment):
