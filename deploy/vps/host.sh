@@ -96,8 +96,8 @@ build() { # ID: dependencies from the lock, everything compiled, because nobody 
     chmod 600 "$release/env"
 }
 
-install_units() { # ID: its unit files, and what its environment changes in them
-    local id=$1 source=$BASE/releases/$1/deploy/systemd timeout address port before after file
+install_units() { # ID [at-boot]: its unit files, and what its environment changes in them
+    local id=$1 at_boot=${2:-} source=$BASE/releases/$1/deploy/systemd timeout address port before after file
     before=$(cat "$UNITS/sisters-webhook.socket.d/50-host.conf" 2>/dev/null || true)
     mkdir -p "$UNITS/sisters-.service.d" "$UNITS/sisters-webhook.socket.d"
     for file in "$source"/*.{service,socket,target,timer}; do # a release from before may lack a kind
@@ -125,6 +125,10 @@ install_units() { # ID: its unit files, and what its environment changes in them
     after=$(cat "$UNITS/sisters-webhook.socket.d/50-host.conf")
     if [ -n "$before" ] && [ "$before" != "$after" ]; then
         tell "-- the port moves: nobody is served for a moment"
+        if [ -n "$at_boot" ]; then # others wait for us: no waiting for them
+            systemctl --no-block restart sisters-webhook.socket
+            return
+        fi
         systemctl stop sisters-webhook.service sisters-webhook.socket
         systemctl start sisters-webhook.socket
     fi
@@ -248,6 +252,20 @@ settle() { # ends a switch that was not proven; does nothing otherwise
     rm -f "$BASE/switching" "$BASE/next"
 }
 
+settle_at_boot() { # the same before anything of ours starts: there is nothing to stop but what waits for us
+    local old
+    old=$(cat "$BASE/switching")
+    if [ -n "$old" ]; then
+        link_to current "$old" # first: without its own units it serves all the same
+        install_units "$old" at-boot || tell "the units of $old could not be brought back"
+    else
+        rm -f "$BASE/current"
+        systemctl disable --quiet sisters.target "${SERVICES[@]}" sisters-webhook.socket || true
+        systemctl --no-block stop sisters.target || true
+    fi
+    rm -f "$BASE/switching" "$BASE/next"
+}
+
 guard() { # PID: waits for the end of the session, however it ends, then settles; holds the lock on meanwhile
     trap '' HUP INT PIPE
     set +e # one step that fails must not keep the others from being taken
@@ -317,8 +335,8 @@ session() { # ID KEEP WORKERS FORWARD
         answer "back $id"
         changed_names "$old" "$id"
     fi
+    install -m 755 "$0" "$BASE/host.sh" # before there is anything to settle at boot
     switch_to "$id" "$forward" "$workers"
-    install -m 755 "$0" "$BASE/host.sh"
     install_command "$id" || tell "-- /usr/local/sbin/sisters could not be written; the bot serves without it"
     if [ "$forward" = yes ]; then start_backups || tell "-- the backups' timer could not be started"; fi
     prune "$keep"
@@ -417,11 +435,7 @@ main() {
         flock 9
         settle
         ;;
-    settle-at-boot) # nothing runs yet: the link is all
-        [ -s "$BASE/switching" ] && link_to current "$(cat "$BASE/switching")"
-        [ -s "$BASE/switching" ] || rm -f "$BASE/current"
-        rm -f "$BASE/switching" "$BASE/next"
-        ;;
+    settle-at-boot) settle_at_boot ;;
     status) status ;;
     *) fail "unknown command: $command" ;;
     esac

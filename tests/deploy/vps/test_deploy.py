@@ -421,8 +421,12 @@ def test_old_code_that_runs_on_is_told(deployment: Deployment):
 
 def test_after_a_power_cut_in_a_switch_it_boots_into_the_release_before(deployment: Deployment):
     before = deployment.serving()
+    deployment.machine.run("rm /opt/sisters/host.sh")  # as before a first deploy
+    moved = deployment.environ | {"PORT": str(free_port())}
+    (deployment.checkout / ".env").write_text("".join(f"{name}={value}\n" for name, value in moved.items()))
     running = deployment.start()
     running.wait_for("-- switching")
+    (deployment.checkout / ".env").unlink()
     deployment.machine.cut_power()
     running.ended(1)
     assert deployment.machine.path("/opt/sisters/switching").read_text().strip() == before
@@ -466,3 +470,18 @@ def test_a_secret_in_a_file_is_a_credential_of_each_process_and_in_no_environmen
         assert token not in environ, unit
     assert machine.run(f"runuser -u sisters -- cat {secrets}/TWILIO_AUTH_TOKEN", check=False).endswith("denied\n")
     assert "-- the environment changes: TWILIO_AUTH_TOKEN\n" in deployment.deploy("--rollback")
+
+
+def test_after_a_power_cut_in_the_first_switch_nothing_serves(deployment: Deployment):
+    """The last one: afterwards nothing is set up any more."""
+    machine = deployment.machine
+    machine.run(": >/opt/sisters/switching")
+    machine.cut_power()
+    machine.boot()
+    deployment.wait_until(lambda: not machine.path("/opt/sisters/switching").exists())
+    deployment.wait_until(lambda: not machine.run("systemctl list-jobs --no-legend").strip())
+    assert not machine.path("/opt/sisters/current").is_symlink()
+    running = machine.run(
+        "systemctl list-units --no-legend --state=active,activating 'sisters-w*' sisters-beat.service"
+    ).strip()
+    assert running == ""
