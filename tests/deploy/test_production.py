@@ -61,6 +61,20 @@ def test_databases_have_no_way_out_and_no_port():
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
+def test_our_processes_reach_a_database_that_stands_elsewhere(name: str):
+    assert {"front", "outside"} & set(OVERRIDE["services"][name]["networks"])
+    assert [OVERRIDE["networks"][network] for network in ("front", "outside")] == [None, None]
+
+
+def test_bundled_databases_stay_away_where_one_has_others_and_their_dumps_with_them():
+    services = OVERRIDE["services"] | BASE["services"]
+    scales = {name: services[name]["scale"] for name in ("redis", "postgres", "backup")}
+    assert scales == {
+        "redis": "${BUNDLED_REDIS:-1}", "postgres": "${BUNDLED_POSTGRES:-1}", "backup": "${BUNDLED_POSTGRES:-1}",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
 def test_our_processes_read_secrets_from_files_and_know_every_variable(name: str):
     environment: dict[str, Any] = OVERRIDE["services"][name]["environment"]
     mounted = {f"/run/secrets/{secret}" for secret in OVERRIDE["services"][name]["secrets"]}
