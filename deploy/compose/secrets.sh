@@ -1,6 +1,8 @@
 #!/bin/sh
 # Makes the files of secrets that deploy/compose/production.yml mounts: asks for the two that come from elsewhere,
 # makes up the others, leaves alone what is there. Without a terminal it reads one line each: Twilio's token, the key.
+# What lies in secrets/further (a DATABASE_URL, a second provider's key) it opens to the containers, which find it in
+# /run/secrets/further: name it in .env, as in DATABASE_URL_FILE=/run/secrets/further/database_url.
 set -eu
 directory=${SECRETS_DIR:-$(dirname "$0")/secrets}
 mkdir -p "$directory"
@@ -34,4 +36,6 @@ made_up metrics_token
 made_up grafana_password
 asked twilio_auth_token "Twilio's auth token (two, comma-separated, while rotating)"
 asked openai_api_key "OpenAI's API key"
-ls -l "$directory"
+mkdir -p "$directory/further"
+chmod -R u=rwX,go=rX "$directory/further"
+ls -l "$directory" "$directory/further"

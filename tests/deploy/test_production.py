@@ -87,6 +87,15 @@ def test_our_processes_read_secrets_from_files_and_know_every_variable(name: str
     assert environment["SIMULATOR_INTERNAL_URL"] == ""
 
 
+@pytest.mark.parametrize("name", sorted(OURS | {"inspect"}))
+def test_every_secret_may_be_a_file_beside_those_that_are_asked_for(name: str):
+    assert OVERRIDE["services"][name]["volumes"] == [
+        "${SECRETS_DIR:-./deploy/compose/secrets}/further:/run/secrets/further:ro"
+    ]
+    environment = {**BASE["services"][name]["environment"], **OVERRIDE["services"][name]["environment"]}
+    assert {f"{secret}_FILE" for secret in config.SECRETS} - environment.keys() == {"BACKUP_DATABASE_URL_FILE"}
+
+
 def secrets(directory: Path, given: str) -> subprocess.CompletedProcess[str]:
     environ = {"PATH": os.environ["PATH"], "SECRETS_DIR": str(directory)}
     return subprocess.run(
@@ -97,14 +106,17 @@ def secrets(directory: Path, given: str) -> subprocess.CompletedProcess[str]:
 def test_secrets_are_made_once_and_lie_behind_a_closed_directory(tmp_path: Path):
     directory = tmp_path / "secrets"
     assert secrets(directory, "twilio's token\nsk-key\n").returncode == 0
-    made = {path.name: path.read_text() for path in directory.iterdir()}
+    further = directory / "further"
+    (further / "database_url").touch(mode=0o600)
+    made = {path.name: path.read_text() for path in directory.iterdir() if path != further}
     assert made.keys() == OVERRIDE["secrets"].keys()
     assert (made["twilio_auth_token"], made["openai_api_key"]) == ("twilio's token", "sk-key")
     assert len(made["postgres_password"]) == 64
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o444}
+    assert {stat.S_IMODE((directory / name).stat().st_mode) for name in made} == {0o444}
     assert secrets(directory, "").returncode == 0
-    assert {path.name: path.read_text() for path in directory.iterdir()} == made
+    assert {name: (directory / name).read_text() for name in made} == made
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (further, further / "database_url")] == [0o755, 0o644]
 
 
 def test_a_secret_that_was_not_given_is_asked_for(tmp_path: Path):
