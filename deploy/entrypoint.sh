@@ -3,6 +3,12 @@
 # Without TWILIO_ACCOUNT_SID, Twilio is the simulator; then, without a model, the model is the simulator too.
 set -eu
 
+cast=$(dirname "$0")/../prompts
+if [ -d "$cast" ] && [ -n "$(find "$cast" ! -readable -o -type d ! -executable 2>/dev/null)" ]; then
+    echo "prompts: what is mounted there is not for this container's user to read; on the host: chmod -R a+rX prompts" >&2
+    exit 2
+fi
+
 model=${OPENAI_API_KEY:-}${OPENAI_API_KEY_FILE:-}${LLM_PROVIDERS:-}${LLM_PROVIDERS_FILE:-}
 
 if [ -n "${SIMULATOR_INTERNAL_URL:-}" ]; then

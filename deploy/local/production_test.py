@@ -121,7 +121,7 @@ def _check_image() -> None:
     if size > IMAGE_AT_MOST:
         raise StartFailed(f"the image has {size} bytes, more than {IMAGE_AT_MOST}")
     listed = text_of(["docker", "run", "--rm", "--entrypoint", "ls", "sisters-on-whatsapp", "/app/deploy"]).split()
-    if unwanted := {"compose", "local", "kubernetes"} & set(listed):
+    if unwanted := {"backup", "compose", "local", "kubernetes"} & set(listed):
         raise StartFailed(f"the image carries {sorted(unwanted)}")
 
 

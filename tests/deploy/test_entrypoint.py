@@ -1,4 +1,7 @@
+import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,22 @@ def _environment(**environ: str) -> dict[str, str]:
     run = _run(COMPOSED | environ)
     assert run.returncode == 0, run.stderr
     return dict(line.split("=", 1) for line in run.stdout.splitlines())
+
+
+def test_a_cast_that_its_user_cannot_read_is_told_with_what_to_do():
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for folder in (root, root / "deploy", root / "prompts"):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)
+        entrypoint = shutil.copy(ENTRYPOINT, root / "deploy")
+        persona = root / "prompts/a_system_prompt.txt"
+        persona.touch()
+        command, nobody = ["sh", str(entrypoint), "true"], 65534 if os.geteuid() == 0 else None
+        for mode, code in ((0o644, 0), (0o000, 2)):
+            persona.chmod(mode)
+            run = subprocess.run(command, env={"PATH": os.defpath}, user=nobody, capture_output=True, check=False)
+            assert (run.returncode, b"chmod -R a+rX prompts" in run.stderr) == (code, code == 2)
 
 
 def test_with_nothing_set_everything_is_simulated():

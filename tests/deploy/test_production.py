@@ -88,6 +88,14 @@ def test_our_processes_read_secrets_from_files_and_know_every_variable(name: str
 
 
 @pytest.mark.parametrize("name", sorted(OURS | {"inspect"}))
+def test_the_cast_is_mounted_because_no_image_holds_private_personas(name: str):
+    assert "prompts/*_system_prompt.txt" in (ROOT / ".dockerignore").read_text().splitlines()
+    service = BASE["services"][name]
+    assert service["volumes"] == ["${PROMPTS_DIR:-./prompts}:/app/prompts:ro"]
+    assert "PROMPTS_DIR" not in service["environment"]  # a path of the host
+
+
+@pytest.mark.parametrize("name", sorted(OURS | {"inspect"}))
 def test_every_secret_may_be_a_file_beside_those_that_are_asked_for(name: str):
     assert OVERRIDE["services"][name]["volumes"] == [
         "${SECRETS_DIR:-./deploy/compose/secrets}/further:/run/secrets/further:ro"
