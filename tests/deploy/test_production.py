@@ -53,6 +53,10 @@ def test_however_busy_the_workers_are_the_webhook_acknowledges():
     assert not {"cpu_shares"} & {*BASE["services"]["worker"], *OVERRIDE["services"]["worker"]}  # Docker's 1024
 
 
+def test_alerts_have_a_way_out():
+    assert OVERRIDE["services"]["prometheus"]["networks"] == ["data", "outside"]
+
+
 def test_databases_have_no_way_out_and_no_port():
     assert OVERRIDE["networks"]["data"] == {"internal": True}
     for name in ("redis", "postgres", "backup"):
