@@ -49,7 +49,9 @@ compose-test: ## build the image and answer a message in containers; needs Docke
 screenshots: $(INSTALLED) ## docs/phone-*.png anew; needs Debian's chromium, fonts-noto-core, -cjk and -color-emoji
 	@$(RUN) tests.browser.screenshots
 
-$(INSTALLED): pyproject.toml uv.lock | $(UV)
+# SYNC asks for more than what may be there already.
+.PHONY: anew
+$(INSTALLED): pyproject.toml uv.lock $(if $(SYNC),anew) | $(UV)
 	@echo "installing the locked packages into .venv (the first time about a minute) ..."
 	@env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never \
 		$(UV) sync --frozen --quiet --compile-bytecode $(SYNC) --python "$$(command -v $(PYTHON))"

@@ -1,3 +1,5 @@
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -33,3 +35,18 @@ def test_wrong_use_of_deploy_sh_ends_with_2_and_says_why(arguments: list[str], t
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert told in done.stderr
+
+
+def test_what_ci_installs_beside_the_rest_is_installed_into_a_checkout_that_is_ready(tmp_path: Path):
+    makefile = shutil.copy(ROOT / "Makefile", tmp_path)
+    (version,) = re.findall(r"^UV_VERSION := (\S+)$", Path(makefile).read_text(), re.MULTILINE)
+    for name in ("pyproject.toml", "uv.lock", f".cache/uv-{version}/bin/uv", ".venv/.installed"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    make = ["make", "--dry-run", "-C", str(tmp_path), "install"]
+    ready, more = (
+        subprocess.run([*make, *arguments], capture_output=True, text=True, timeout=60, check=True).stdout
+        for arguments in ([], ["SYNC=--group manifests"])
+    )
+    assert "sync" not in ready
+    assert "sync --frozen --quiet --compile-bytecode --group manifests" in more
