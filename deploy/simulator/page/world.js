@@ -116,7 +116,7 @@ export class World extends EventTarget {
    * @param {string[]} [previews] where the media can be seen meanwhile
    */
   async write(person, content, previews = []) {
-    const sid = `${content.media ? "MM" : "SM"}${crypto.randomUUID().replaceAll("-", "")}`;
+    const sid = `${content.media ? "MM" : "SM"}${digits()}`;
     const extra = this.next?.inbound ?? {};
     if (this.next) this.prepare(null);
     const letter = {
@@ -289,6 +289,11 @@ export class World extends EventTarget {
   #tell(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/** Returns 32 hexadecimal digits. crypto.randomUUID is only there where the page came from loopback or by https. */
+function digits() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**
