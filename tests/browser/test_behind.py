@@ -52,6 +52,37 @@ def test_the_answers_own_bubble_tells_the_same_story(seat: Seat, panel: Locator)
     expect(told).to_have_text(before)
 
 
+def test_records_that_come_late_are_not_shown_under_another_message(seat: Seat, panel: Locator):
+    def answer(route: Route) -> None:
+        if late in route.request.url:
+            held.append(route)
+        else:
+            route.continue_()
+
+    held: list[Route] = []
+    ask_and_look(seat)
+    told = panel.locator(".why").first
+    expect(told).not_to_be_empty(timeout=ANSWERED_WITHIN_MS)
+    seat.write("Bo", "I need a good book for the train")
+    seat.answered("Bo")
+    late = seat.own("Bo").first.get_attribute("data-sid") or ""
+    seat.page.route("**/simulator/inspect/timeline/*", answer)
+    with seat.page.expect_request(f"**/timeline/{late}"):
+        seat.own("Bo").first.focus()
+        seat.own("Bo").first.press("Enter")
+    expect(panel.locator(".loading")).to_be_visible()
+    seat.own("Ana").first.focus()
+    seat.own("Ana").first.press("Enter")
+    expect(panel.locator(".evidence")).to_contain_text("music")
+    assert held
+    for route in held:
+        with seat.page.expect_response(f"**/timeline/{late}"):
+            route.continue_()
+    panel.get_by_role("tab", name="Wire").click()
+    panel.get_by_role("tab", name="Timeline").click()  # drawn from what is known now
+    expect(panel.locator(".evidence")).to_contain_text("music")
+
+
 def test_the_wire_shows_each_call_with_its_signature_check(seat: Seat, panel: Locator):
     ask_and_look(seat)
     panel.get_by_role("tab", name="Wire").click()

@@ -134,17 +134,19 @@ export class Behind {
     const sid = this.sid;
     clearTimeout(this.later);
     let again = false;
+    let found = null;
+    let problem = "";
     try {
-      this.found = await get(`/simulator/inspect/timeline/${sid}`);
-      this.problem = "";
-      again = !this.found.facts?.ending;
+      found = await get(`/simulator/inspect/timeline/${sid}`);
+      again = !found.facts?.ending;
     } catch (error) {
       const { status, message } = /** @type {import("./api.js").Failed} */ (error);
-      if (turn !== this.turn) return;
-      if (status === 404) again = true;
-      if (!this.found) this.problem = status === 404 ? "The bot has no record of this message yet." : message;
+      again = status === 404;
+      problem = again ? "The bot has no record of this message yet." : message;
     }
+    // Another message may have been chosen meanwhile: nothing of this one is kept then.
     if (turn !== this.turn || sid !== this.sid) return;
+    if (found || !this.found) Object.assign(this, { found, problem });
     this.#draw();
     if (again && tries < AGAIN_MS.length) this.later = setTimeout(() => this.read(tries + 1), AGAIN_MS[tries]);
   }
