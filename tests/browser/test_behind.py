@@ -5,10 +5,17 @@ import time
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Route, expect
 
+from deploy.local.loopback import call
+from tests.browser.conftest import Strictness
 from tests.browser.seat import ANSWERED_WITHIN_MS, Seat
+from tests.system.running import System
 
 TORN = "My boss wants me to stream on Twitch, should I quit?"
 """Of two subjects: a word less, and somebody else answers."""
+INBOUND = """letter => fetch("/simulator/inbound", {
+    method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(letter)
+})"""
+"""The page itself asks for it, and does not wait for the webhook."""
 pytestmark = [pytest.mark.debian("chromium"), pytest.mark.timeout(240)]
 
 
@@ -50,6 +57,54 @@ def test_the_answers_own_bubble_tells_the_same_story(seat: Seat, panel: Locator)
     seat.replies("Ana").first.press("Enter")
     expect(seat.replies("Ana").first).to_have_class(re.compile("selected"))
     expect(told).to_have_text(before)
+
+
+def test_a_link_to_a_message_shows_its_records_and_no_spinner(seat: Seat, panel: Locator):
+    ask_and_look(seat)
+    expect(panel.locator(".ending")).to_contain_text("Answered by", timeout=ANSWERED_WITHIN_MS)
+    seat.page.reload()
+    expect(panel.locator(".ending")).to_contain_text("Answered by")
+
+
+def test_a_message_that_was_not_sent_is_told_as_that(seat: Seat, panel: Locator, strictness: Strictness):
+    strictness.allowed.append("Failed to load resource")
+    seat.page.route("**/simulator/inbound", lambda route: route.abort())
+    seat.write("Ana", "Who knows about music?")
+    seat.own("Ana").first.focus()
+    seat.own("Ana").first.press("Enter")
+    expect(panel).to_contain_text("Not sent yet")
+    expect(panel.locator(".loading")).to_have_count(0)
+    again = seat.own("Ana").get_by_role("button", name="Try again")
+    expect(again).to_be_visible()
+    seat.page.unroute_all()
+    again.click()
+    expect(panel.locator(".ending")).to_contain_text("Answered by", timeout=ANSWERED_WITHIN_MS)
+
+
+def test_the_panel_keeps_up_with_what_becomes_of_its_message(
+    seat: Seat, panel: Locator, system: System, strictness: Strictness
+):
+    strictness.allowed.append("Failed to load resource")  # chromium says so of each id that the bot does not know
+    phone = system.stack.phone
+    phone.set_faults({"webhook": {"delay_ms": 3_000}})
+    seat.page.evaluate(INBOUND, {"from": "+15550100001", "body": "let me in", "wrong_signature": True, "wait": False})
+    expect(seat.own("Ana")).to_have_count(1)
+    seat.own("Ana").first.focus()
+    seat.own("Ana").first.press("Enter")
+    expect(panel).to_contain_text("The bot has no record of this message yet")
+    expect(panel).to_contain_text("The bot never got this message")
+
+    phone.set_faults({})
+    panel.get_by_role("tab", name="Wire").click()
+    panel.get_by_role("button", name="All").click()
+    before = panel.locator("details").count()
+    phone.write("+491700000002", "Who knows about music?")
+    seat.answered("Bo")
+    expect(panel.locator("details", has_text="Chat completion")).not_to_have_count(0)
+    assert panel.locator("details").count() > before
+
+    call("DELETE", f"{phone.url}/simulator/state")
+    expect(panel).to_contain_text("Why did she answer that?")
 
 
 def test_records_that_come_late_are_not_shown_under_another_message(seat: Seat, panel: Locator):

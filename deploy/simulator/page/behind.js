@@ -111,7 +111,10 @@ export class Behind {
     clearTimeout(this.soon);
     const message = this.world.messages.get(this.sid);
     const known = this.world.calls.some((c) => c.about === this.sid && c.direction === "in");
-    if (!message || message.pending || (LOST.has(message.carried ?? "") && !known)) return;
+    if (!message || message.pending || (LOST.has(message.carried ?? "") && !known)) {
+      this.#draw();
+      return;
+    }
     const young = isOwn(message) && Date.now() - Date.parse(message.created_at) < YOUNG_MS;
     if (young && !known) this.soon = setTimeout(() => this.read(), YOUNG_MS);
     else this.read();
@@ -119,13 +122,23 @@ export class Behind {
 
   /**
    * Something happened; if it can concern the message, its records are read again a moment later.
-   * @param {string} person
+   * @param {string} person "" where it may concern anybody
    */
   stir(person) {
     const message = this.world.messages.get(this.sid);
-    if (!this.node.isConnected || !message || message.person !== person) return;
+    if (!this.node.isConnected || (message && person && message.person !== person)) return;
     clearTimeout(this.soon);
     this.soon = setTimeout(() => this.#readSoon(), 250);
+  }
+
+  /** @param {import("./world.js").Call} call one that was just made */
+  called(call) {
+    if (call.person) this.stir(call.person);
+    if (this.tab !== "wire" || this.scope !== "all" || !this.node.isConnected) return;
+    this.drawing ??= setTimeout(() => {
+      this.drawing = undefined;
+      this.#draw();
+    }, 250);
   }
 
   /** Reads the records; while the bot has not stored the message it asks again a few times. */
@@ -169,7 +182,7 @@ export class Behind {
     }
     this.#drawSubject(message);
     if (this.tab === "wire") this.#drawWire(message);
-    else this.#drawTimeline();
+    else this.#drawTimeline(message);
   }
 
   /** @param {import("./world.js").Message} message */
@@ -198,8 +211,13 @@ export class Behind {
     this.content.scrollTop = top;
   }
 
-  #drawTimeline() {
-    const lost = LOST.get(this.world.messages.get(this.sid)?.carried ?? "");
+  /** @param {import("./world.js").Message} message */
+  #drawTimeline(message) {
+    if (message.pending) {
+      fill(this.content, el("div", { class: "empty" }, icon("warn", 36), el("b", {}, "Not sent yet"), el("p", {}, "The bot's records of it begin when it gets there.")));
+      return;
+    }
+    const lost = LOST.get(message.carried ?? "");
     if (lost && !this.found) {
       fill(this.content, el("div", { class: "empty" }, icon("warn", 36), el("b", {}, "The bot never got this message"), el("p", {}, lost)));
       return;

@@ -202,6 +202,7 @@ world.addEventListener("loaded", () => {
   soon("");
   knobs.sync();
   show(here());
+  behind.stir("");
   if (known && message) setTimeout(() => phones.all.get(person)?.thread.select(message), 50);
 });
 world.addEventListener("connection", showConnection);
@@ -210,18 +211,14 @@ world.addEventListener("cast", () => {
   lab.show();
 });
 world.addEventListener("people", () => soon(""));
-for (const name of ["cleared"]) world.addEventListener(name, () => soon(""));
-for (const name of ["message", "typing", "removed"]) {
+for (const name of ["message", "typing", "removed", "cleared"]) {
   world.addEventListener(name, (event) => {
-    const data = /** @type {CustomEvent} */ (event).detail;
-    soon(data.person ?? "");
-    if (data.person) behind.stir(data.person);
+    const { person = "" } = /** @type {CustomEvent} */ (event).detail;
+    soon(person);
+    behind.stir(person);
   });
 }
-world.addEventListener("call", (event) => {
-  const { person } = /** @type {CustomEvent} */ (event).detail;
-  if (person) behind.stir(person);
-});
+world.addEventListener("call", (event) => behind.called(/** @type {CustomEvent} */ (event).detail));
 world.addEventListener("faults", () => knobs.sync());
 world.addEventListener("next", () => knobs.sync());
 whenMoved(show);
