@@ -30,10 +30,9 @@ const SHOWN = 150;
 /** The list of calls; what was opened stays open. */
 export class Wire {
   constructor() {
-    /** @type {Map<number, HTMLDetailsElement>} */
-    this.nodes = new Map();
-    this.list = el("div", { class: "calls" });
-    this.node = this.list;
+    /** @type {WeakMap<import("./world.js").Call, HTMLDetailsElement>} gone with the call; its number begins at 1 again with the simulator */
+    this.rows = new WeakMap();
+    this.node = el("div", { class: "calls" });
   }
 
   /**
@@ -43,22 +42,22 @@ export class Wire {
   show(calls, none = "No call yet.") {
     const last = calls.slice(-SHOWN);
     if (!last.length) {
-      fill(this.list, el("p", { class: "quiet" }, none));
+      fill(this.node, el("p", { class: "quiet" }, none));
       return;
     }
     const cut = last.length < calls.length ? [el("p", { class: "quiet" }, `The newest ${SHOWN} of ${calls.length} calls.`)] : [];
-    settle(this.list, [...cut, ...last.map((call) => this.#row(call))]);
+    settle(this.node, [...cut, ...last.map((call) => this.#row(call))]);
   }
 
   /** @param {import("./world.js").Call} call */
   #row(call) {
-    const known = this.nodes.get(call.number);
+    const known = this.rows.get(call);
     if (known) return known;
     const node = /** @type {HTMLDetailsElement} */ (el("details", { class: "call" }, summary(call)));
     node.addEventListener("toggle", () => {
       if (node.open && node.childElementCount === 1) node.append(details(call));
     });
-    this.nodes.set(call.number, node);
+    this.rows.set(call, node);
     return node;
   }
 }
