@@ -1,6 +1,7 @@
 """Keeps other sites out: a page that somebody has open elsewhere must not write to, or read, what runs on loopback.
 
-Only the simulator's own calls and its page are guarded. The vendors' calls want credentials, which no form can send.
+The simulator's own calls and its page are guarded against everybody, the vendors' calls against browsers: the bot makes
+them under whatever name it knows us by, and their credentials, being published, keep nobody out.
 """
 
 import json
@@ -20,6 +21,10 @@ _WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _BODIES: Final = frozenset({"POST", "PUT", "PATCH"})
 _OTHERS: Final = frozenset({"cross-site", "same-site"})
 """What Sec-Fetch-Site says of a request that another page makes; another port of this machine is same-site."""
+_BROWSERS: Final = ("Origin", "Sec-Fetch-Site", "Accept-Language")
+"""What tells a browser from the bot. By plain HTTP and another name than loopback's only the last one is always sent: a
+page can give it another value, and cannot leave it out.
+"""
 _PROTECTED: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -39,7 +44,8 @@ def guard(allowed: Iterable[str]) -> Middleware:
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         if not _is_ours(request.path):
-            return await handler(request)
+            refused = _refusal(request, names) if _by_browser(request) else None
+            return refused or await handler(request)
         if refused := _refusal(request, names):
             return refused
         try:
@@ -73,6 +79,10 @@ def _refusal(request: web.Request, names: frozenset[str]) -> web.Response | None
     if by_browser and request.method in _BODIES and request.content_type != "application/json":
         return _problem(415, "Content-Type must be application/json")
     return None
+
+
+def _by_browser(request: web.Request) -> bool:
+    return any(name in request.headers for name in _BROWSERS)
 
 
 def _is_known(host: str, names: frozenset[str]) -> bool:
