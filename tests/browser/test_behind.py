@@ -220,6 +220,51 @@ def test_a_fault_that_a_call_set_has_its_chip_too(seat: Seat):
     expect(chips).to_be_hidden()
 
 
+SCRIPTED = {
+    "seed": 7,
+    "llm": {"status": [503], "rate": 0.1, "count": 3, "models": ["another"]},
+    "twilio": {"slow_ms": 9, "slow_rate": 0.5, "calls": ["list"], "status_delays_ms": []},
+    "webhook": {"delay_ms": 1, "delay_rate": 0.5},
+}
+"""Each of them seldom: left out of the next document, what bounds a fault would be "always"."""
+
+
+def test_a_knob_leaves_what_a_script_set_as_seldom_as_it_was(seat: Seat, system: System):
+    system.stack.phone.set_faults(SCRIPTED)
+    chips = seat.page.get_by_role("region", name="Faults that are on")
+    expect(chips.get_by_role("button")).to_have_count(4)  # three, and all at once
+    scripted = seat.ask("/simulator/faults")
+    seat.stop("Knobs").click()
+    for knob in ("callbacks_drop", "llm_trickle", "moderation_down", "webhook_duplicate"):
+        switch = seat.page.locator(f"[data-knob='{knob}']")
+        switch.click()
+        expect(switch).to_have_attribute("aria-checked", "true")
+        now = seat.ask("/simulator/faults")
+        for section, faults in SCRIPTED.items():
+            kept = {name: now[section][name] for name in faults} if isinstance(faults, dict) else now[section]
+            assert kept == faults, knob
+        switch.click()
+        expect(switch).to_have_attribute("aria-checked", "false")
+        assert seat.ask("/simulator/faults") == scripted
+    seat.page.locator("[data-knob='llm_500']").click()  # in place of the script's 503, without its bounds
+    expect(chips.get_by_role("button")).to_have_count(4)
+    now = seat.ask("/simulator/faults")["llm"]
+    assert (now["status"], now["rate"], now["count"], now["models"]) == ([500], 1, None, [])
+    chips.get_by_role("button", name="All off").click()
+    expect(chips).to_be_hidden()
+    assert (seat.ask("/simulator/faults")["seed"], seat.ask("/simulator/faults")["webhook"]["delay_rate"]) == (0, 1)
+
+
+def test_a_fault_that_is_used_up_neither_shows_nor_comes_back(seat: Seat, system: System):
+    system.stack.phone.set_faults({"moderation": {"status": [503], "count": 0}})
+    seat.stop("Knobs").click()
+    expect(seat.page.locator("[data-knob='moderation_down']")).to_have_attribute("aria-checked", "false")
+    expect(seat.page.get_by_role("region", name="Faults that are on")).to_be_hidden()
+    seat.page.locator("[data-knob='moderation_flag']").click()
+    expect(seat.page.locator("[data-knob='moderation_flag']")).to_have_attribute("aria-checked", "true")
+    assert seat.ask("/simulator/faults")["moderation"]["status"] == []
+
+
 def test_twilios_refusal_is_seen_as_another_try(seat: Seat, panel: Locator):
     seat.stop("Knobs").click()
     seat.page.locator("[data-knob='twilio_429']").click()

@@ -51,7 +51,7 @@ export class Knobs {
   #drawChips(on) {
     const others = foreign(this.world.faults, on);
     const word = this.#chip("", () => el("span", { class: "faults-word" }, icon("warn", 16), "Going wrong on purpose:"));
-    const all = this.#chip("all", () => el("button", { type: "button", class: "link", on: { click: () => this.#put([], []) } }, "All off"));
+    const all = this.#chip("all", () => el("button", { type: "button", class: "link", on: { click: () => this.#put([], [], {}) } }, "All off"));
     const each = [
       ...on.map((knob) => this.#chip(`knob ${knob.id}`, () => chip(`${GROUPS[knob.group]?.[0] ?? knob.group}: ${knob.label}`, () => this.#turn(knob.id, false)))),
       ...others.map(([path, value]) => this.#chip(`${path} ${JSON.stringify(value)}`, () => chip(`${path} ${JSON.stringify(value)}`, () => this.#drop(path)))),
@@ -155,10 +155,11 @@ export class Knobs {
   /**
    * @param {any[]} knobs
    * @param {[string, any][]} others
+   * @param {Record<string, any>} [now]
    */
-  async #put(knobs, others) {
+  async #put(knobs, others, now = this.world.faults) {
     try {
-      await this.world.setFaults(documentOf(knobs, others));
+      await this.world.setFaults(documentOf(knobs, others, now));
     } catch (error) {
       note(/** @type {Error} */ (error).message, true);
     }
