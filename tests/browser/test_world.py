@@ -46,3 +46,72 @@ def test_the_wire_shows_no_call_of_a_simulator_that_is_gone(seat: Seat, system: 
         webhook = panel.locator("details", has_text="Message webhook").first
         webhook.locator("summary").click()
         expect(webhook).to_contain_text(text)
+
+
+LISTEN = """async () => {
+    const { Events } = await import("/page/events.js");
+    const sources = [];
+    window.EventSource = class extends EventTarget {
+        constructor(url) { super(); this.url = url; sources.push(this); }
+        close() {}
+        say(name, data, lastEventId) {
+            this.dispatchEvent(new MessageEvent(name, { data: JSON.stringify(data), lastEventId }));
+        }
+    };
+    const told = [];
+    const loads = [];
+    const events = new Events("/events", {
+        load: () => new Promise((done, fail) => loads.push({ done: (name) => done(() => told.push(name)), fail })),
+        event: (name, data) => told.push(data),
+        state: () => {},
+    });
+    const settled = () => new Promise((done) => setTimeout(done, 20));
+    const opened = async (count) => { while (sources.length < count) await settled(); };
+    events.open();
+    sources[0].say("hello", { resumed: false }, "1");
+    loads[0].done("first reading");
+    await settled();
+    return { told, loads, sources, opened, settled };
+}"""
+"""A stream of the test's own, over which everything was read once; `told` is what the page has learnt from it."""
+
+
+def test_a_reading_that_fails_is_done_again_with_all_that_came_meanwhile(seat: Seat):
+    stream = seat.page.evaluate_handle(LISTEN)
+    urls = stream.evaluate(
+        """async ({ sources, loads, opened, settled }) => {
+            sources[0].dispatchEvent(new Event("error"));
+            await opened(2);
+            sources[1].say("hello", { resumed: false }, "5");
+            sources[1].say("message", "written meanwhile", "6");
+            loads[1].fail();
+            await opened(3);
+            sources[2].say("hello", { resumed: false }, "7");
+            loads[2].done("second reading, with what was written meanwhile");
+            await settled();
+            return sources.map((source) => source.url);
+        }"""
+    )
+    assert urls[-1] == "/events"  # not after 6: of that the page knows nothing
+    told = stream.evaluate("({ told }) => told")
+    assert told == ["first reading", "second reading, with what was written meanwhile"]
+
+
+def test_a_reading_that_another_one_overtook_is_dropped(seat: Seat):
+    stream = seat.page.evaluate_handle(LISTEN)
+    told = stream.evaluate(
+        """async ({ told, sources, loads, opened, settled }) => {
+            for (const [index, after] of [[1, "5"], [2, "7"]]) {
+                sources[index - 1].dispatchEvent(new Event("error"));
+                await opened(index + 1);
+                sources[index].say("hello", { resumed: false }, after);
+            }
+            loads[2].done("newest reading");
+            await settled();
+            sources[2].say("message", "newer still", "8");
+            loads[1].done("reading of before");
+            await settled();
+            return told;
+        }"""
+    )
+    assert told == ["first reading", "newest reading", "newer still"]

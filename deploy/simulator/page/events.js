@@ -6,7 +6,7 @@ const LONGEST_PAUSE_MS = 5_000;
 
 /**
  * @typedef {object} Listener
- * @property {() => Promise<void>} load reads everything anew; what happens meanwhile is told afterwards
+ * @property {() => Promise<() => void>} load reads everything anew and returns what puts it in place; what happens meanwhile is told afterwards
  * @property {(name: string, data: any) => void} event
  * @property {(live: boolean) => void} state
  */
@@ -29,7 +29,7 @@ export class Events {
   open() {
     const source = new EventSource(this.loaded && this.last ? `${this.url}?after=${this.last}` : this.url);
     this.source = source;
-    source.addEventListener("hello", (event) => this.#hello(JSON.parse(event.data)));
+    source.addEventListener("hello", (event) => this.#hello(source, JSON.parse(event.data)));
     for (const name of NAMES) {
       source.addEventListener(name, (event) => {
         this.last = event.lastEventId || this.last;
@@ -41,24 +41,25 @@ export class Events {
     source.addEventListener("error", () => this.#again(source));
   }
 
-  close() {
-    this.source?.close();
-  }
-
-  /** @param {{ resumed: boolean, last_id?: number }} hello */
-  async #hello(hello) {
+  /**
+   * @param {EventSource} source
+   * @param {{ resumed: boolean, last_id?: number }} hello
+   */
+  async #hello(source, hello) {
     if (!hello.resumed || !this.loaded) {
+      // Until all is read, what comes is not gone on from: were the reading to fail, the events held would be lost.
+      this.loaded = false;
       this.held = [];
-      try {
-        await this.listener.load();
-      } catch {
-        this.held = null;
-        if (this.source) this.#again(this.source);
+      const place = await this.listener.load().catch(() => null);
+      if (source !== this.source) return; // another stream began meanwhile and reads for itself: this would be older
+      const held = this.held ?? [];
+      this.held = null;
+      if (!place) {
+        this.#again(source);
         return;
       }
+      place();
       this.loaded = true;
-      const held = /** @type {[string, any][]} */ (this.held ?? []);
-      this.held = null;
       for (const [name, data] of held) this.listener.event(name, data);
     }
     this.pause = SHORTEST_PAUSE_MS;

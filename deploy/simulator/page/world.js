@@ -211,6 +211,7 @@ export class World extends EventTarget {
     return this.calls.filter((c) => c.about === sid);
   }
 
+  /** Reads everything anew; returns what puts it in place. */
   async #load() {
     const [people, messages, calls, faults, knobs] = await Promise.all([
       get("/simulator/people"),
@@ -219,20 +220,22 @@ export class World extends EventTarget {
       get("/simulator/faults"),
       get("/simulator/knobs"),
     ]);
-    const mine = [...this.messages.values()].filter((m) => m.pending);
-    this.messages = new Map(messages.map((/** @type {Message} */ m) => [m.sid, m]));
-    for (const message of mine) if (!this.messages.has(message.sid)) this.messages.set(message.sid, message);
-    Object.assign(this, { listed: people, calls, faults, knobs, loaded: true });
-    this.typing.clear();
-    this.#keepUnsent();
-    this.#tell("loaded");
-    get("/simulator/inspect/cast").then(
-      (cast) => {
-        this.cast = cast;
-        this.#tell("cast");
-      },
-      () => {}, // the lab says so itself
-    );
+    return () => {
+      const mine = [...this.messages.values()].filter((m) => m.pending);
+      this.messages = new Map(messages.map((/** @type {Message} */ m) => [m.sid, m]));
+      for (const message of mine) if (!this.messages.has(message.sid)) this.messages.set(message.sid, message);
+      Object.assign(this, { listed: people, calls, faults, knobs, loaded: true });
+      this.typing.clear();
+      this.#keepUnsent();
+      this.#tell("loaded");
+      get("/simulator/inspect/cast").then(
+        (cast) => {
+          this.cast = cast;
+          this.#tell("cast");
+        },
+        () => {}, // the lab says so itself
+      );
+    };
   }
 
   /**
