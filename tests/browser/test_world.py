@@ -48,6 +48,23 @@ def test_the_wire_shows_no_call_of_a_simulator_that_is_gone(seat: Seat, system: 
         expect(webhook).to_contain_text(text)
 
 
+def test_who_hides_the_number_hides_it_in_a_burst_too(seat: Seat):
+    number = "+15550107788"
+    seat.page.get_by_role("button", name="Add a person").click()
+    question = seat.page.get_by_role("dialog")
+    question.get_by_label("Name").fill("Mina")
+    question.get_by_label("Number", exact=True).fill(number)
+    question.get_by_label(re.compile("^hides the number")).check()
+    question.get_by_role("button", name="Add", exact=True).click()
+    seat.phone("Mina").get_by_role("button", name="More on Mina's phone").click()
+    seat.page.get_by_role("menuitem", name="Burst of five").click()
+    expect(seat.own("Mina")).to_have_count(5)
+    seat.answered("Mina")
+    webhooks = seat.ask("/simulator/calls?endpoint=webhook")
+    assert len(webhooks) == 5
+    assert not any(number.removeprefix("+") in call["request"] for call in webhooks)
+
+
 LISTEN = """async () => {
     const { Events } = await import("/page/events.js");
     const sources = [];

@@ -120,9 +120,7 @@ export class World extends EventTarget {
     const extra = this.next?.inbound ?? {};
     if (this.next) this.prepare(null);
     const letter = {
-      from: person.from,
-      profile_name: person.name,
-      ...(person.own && person.hidden ? { hidden: true } : {}),
+      ...who(person),
       ...content,
       ...extra,
       message_sid: sid,
@@ -180,8 +178,8 @@ export class World extends EventTarget {
    * @param {Record<string, any>} inbound
    */
   burst(person, inbound) {
-    const who = { from: person.from, profile_name: person.name };
-    return post("/simulator/inbound", { ...inbound, burst: inbound.burst.map((/** @type {object} */ b) => ({ ...b, ...who })), wait: false });
+    const burst = inbound.burst.map((/** @type {object} */ each) => ({ ...each, ...who(person) }));
+    return post("/simulator/inbound", { ...inbound, burst, wait: false });
   }
 
   /** @param {Record<string, any> | null} knob what the next message is treated to */
@@ -297,6 +295,14 @@ export class World extends EventTarget {
 /** Returns 32 hexadecimal digits. crypto.randomUUID is only there where the page came from loopback or by https. */
 function digits() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * Returns how a letter says who writes. Those of the server who hide their number are known by a user id in its place.
+ * @param {Person} person
+ */
+function who(person) {
+  return { from: person.from, profile_name: person.name, ...(person.own && person.hidden ? { hidden: true } : {}) };
 }
 
 /**
