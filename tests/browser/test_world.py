@@ -3,13 +3,23 @@
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, FilePayload, Route, expect
 
 from tests.browser.conftest import Strictness
 from tests.browser.seat import Seat
 from tests.system.running import System
 
 pytestmark = [pytest.mark.debian("chromium"), pytest.mark.timeout(240)]
+
+
+def attach(seat: Seat, file: FilePayload) -> None:
+    """Ana sends a file."""
+    seat.phone("Ana").get_by_role("button", name="Attach").click()
+    with seat.page.expect_file_chooser() as choosing:
+        seat.page.get_by_role("menuitem", name="Any file").click()
+    choosing.value.set_files(file)
+    expect(seat.page.get_by_role("dialog")).to_be_visible()
+    seat.page.keyboard.press("Enter")
 
 
 def restart(seat: Seat, system: System) -> None:
@@ -63,6 +73,59 @@ def test_who_hides_the_number_hides_it_in_a_burst_too(seat: Seat):
     webhooks = seat.ask("/simulator/calls?endpoint=webhook")
     assert len(webhooks) == 5
     assert not any(number.removeprefix("+") in call["request"] for call in webhooks)
+
+
+def test_a_reload_loses_nothing_that_is_on_its_way(seat: Seat):
+    def hold(route: Route) -> None:
+        del route  # never answered
+
+    seat.page.route("**/simulator/inbound", hold)
+    seat.write("Ana", "Who knows about music?")
+    expect(seat.own("Ana").locator(".tick-clock")).to_have_count(1)
+    seat.page.reload()
+    expect(seat.own("Ana")).to_contain_text("Who knows about music?")
+    seat.page.unroute_all()
+    seat.own("Ana").get_by_role("button", name="Try again").click()
+    seat.answered("Ana")
+    expect(seat.own("Ana").locator(".trouble")).to_have_count(0)
+    seat.page.reload()
+    expect(seat.replies("Ana")).to_have_count(1)
+    expect(seat.own("Ana")).to_have_count(1)
+
+
+def test_two_pages_keep_what_each_could_not_send(seat: Seat, context: BrowserContext, strictness: Strictness):
+    strictness.allowed.append("Failed to load resource")
+    other = Seat(context.new_page())
+    other.open()
+    for each, name in ((seat, "Ana"), (other, "Bo")):
+        each.page.route("**/simulator/inbound", lambda route: route.abort())
+        each.write(name, f"unsent by {name}")
+        expect(each.own(name).locator(".trouble")).to_be_visible()
+        each.page.unroute_all()
+    other.write("Bo", "Who knows about music?")
+    other.answered("Bo")
+    other.own("Bo").get_by_role("button", name="Discard").click()
+    seat.page.reload()
+    expect(seat.own("Ana").locator(".trouble")).to_be_visible()
+    expect(seat.own("Bo")).to_have_count(1)  # what was sent; the other one was discarded
+
+
+def test_what_went_down_with_the_simulator_can_be_sent_again(seat: Seat, system: System, strictness: Strictness):
+    strictness.allowed.append("Failed to load resource")
+    seat.page.route("**/simulator/inbound", lambda route: route.fulfill(status=202, json={}))  # and forgotten
+    seat.write("Ana", "Who knows about music?")
+    expect(seat.own("Ana").locator(".tick-clock")).to_have_count(1)
+    seat.page.unroute_all()
+    restart(seat, system)
+    seat.own("Ana").get_by_role("button", name="Try again").click()
+    seat.answered("Ana")
+
+
+def test_an_attachment_that_was_not_sent_says_that_a_reload_loses_it(seat: Seat, strictness: Strictness):
+    strictness.allowed.append("Failed to load resource")
+    seat.page.route("**/simulator/inbound", lambda route: route.abort())
+    attach(seat, {"name": "letter.txt", "mimeType": "text/plain", "buffer": b"Dear Kasho"})
+    expect(seat.own("Ana").locator(".trouble")).to_contain_text("Loading the page anew would lose it.")
 
 
 LISTEN = """async () => {

@@ -126,7 +126,7 @@ function trouble(message) {
       "p",
       { class: "trouble" },
       icon("warn", 14),
-      el("span", {}, message.problem || "Not sent."),
+      el("span", {}, message.problem || "Not sent.", message.media.length ? " Loading the page anew would lose it." : ""),
       el("button", { type: "button", class: "link", data: { act: "retry" } }, "Try again"),
       el("button", { type: "button", class: "link", data: { act: "discard" } }, "Discard"),
     );

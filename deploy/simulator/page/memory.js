@@ -1,4 +1,4 @@
-/** What this browser keeps between two visits: how the page looks, drafts, what was read. Never the messages. */
+/** What this browser keeps between two visits: how the page looks, drafts, what was read, what was not sent. */
 
 const PREFIX = "phone:";
 

@@ -85,7 +85,9 @@ export class World extends EventTarget {
         this.#tell("connection");
       },
     });
-    for (const unsent of recall("unsent", /** @type {Message[]} */ ([]))) this.messages.set(unsent.sid, unsent);
+    /** @type {Set<string>} what is being posted now */
+    this.posting = new Set();
+    for (const message of unsent()) this.messages.set(message.sid, doubtful(message));
   }
 
   start() {
@@ -140,6 +142,8 @@ export class World extends EventTarget {
   async send(message) {
     message.pending = "sending";
     message.problem = "";
+    this.posting.add(message.sid);
+    this.#keep(message);
     this.#tell("message", message);
     const letter = () => post("/simulator/inbound", message.letter);
     const passing = (/** @type {any} */ error) => {
@@ -152,15 +156,17 @@ export class World extends EventTarget {
       if (this.messages.get(message.sid) !== message) return;
       message.pending = "unsent";
       message.problem = /** @type {Error} */ (error).message;
+      this.#keep(message);
       this.#tell("message", message);
+    } finally {
+      this.posting.delete(message.sid);
     }
-    this.#keepUnsent();
   }
 
   /** @param {Message} message */
   discard(message) {
     this.messages.delete(message.sid);
-    this.#keepUnsent();
+    this.#forget((sid) => sid === message.sid);
     this.#tell("removed", message);
   }
 
@@ -221,10 +227,14 @@ export class World extends EventTarget {
     return () => {
       const mine = [...this.messages.values()].filter((m) => m.pending);
       this.messages = new Map(messages.map((/** @type {Message} */ m) => [m.sid, m]));
-      for (const message of mine) if (!this.messages.has(message.sid)) this.messages.set(message.sid, message);
+      this.#forget((sid) => this.messages.has(sid));
+      for (const message of mine) {
+        if (this.messages.has(message.sid)) continue;
+        if (message.pending === "sending" && !this.posting.has(message.sid)) doubtful(message); // it went down with the simulator
+        this.messages.set(message.sid, message);
+      }
       Object.assign(this, { listed: people, calls, faults, knobs, loaded: true });
       this.typing.clear();
-      this.#keepUnsent();
       this.#tell("loaded");
       get("/simulator/inspect/cast").then(
         (cast) => {
@@ -246,7 +256,7 @@ export class World extends EventTarget {
         const fresh = !this.messages.has(data.sid) || this.messages.get(data.sid)?.pending;
         this.messages.set(data.sid, data);
         if (data.direction !== "inbound") this.typing.delete(data.person);
-        if (fresh) this.#keepUnsent();
+        if (fresh) this.#forget((sid) => sid === data.sid);
         break;
       }
       case "removed":
@@ -266,15 +276,26 @@ export class World extends EventTarget {
         this.messages.clear();
         this.typing.clear();
         this.calls = [];
-        this.#keepUnsent();
+        this.#forget(() => true);
         break;
     }
     this.#tell(name, data);
   }
 
-  #keepUnsent() {
-    const unsent = [...this.messages.values()].filter((m) => m.pending === "unsent" && !m.media.length);
-    keep("unsent", unsent.length ? unsent : null);
+  /**
+   * Keeps what was written until the server tells of it, over a reload too. Other pages keep theirs beside it.
+   * @param {Message} message
+   */
+  #keep(message) {
+    if (message.media.length) return; // a browser keeps 5 MB in all: the bubble says that it is lost
+    keep("unsent", [...unsent().filter(({ sid }) => sid !== message.sid), message]);
+  }
+
+  /** @param {(sid: string) => boolean} done whether a message need not be kept any more */
+  #forget(done) {
+    const before = unsent();
+    const left = before.filter(({ sid }) => !done(sid));
+    if (left.length < before.length) keep("unsent", left.length ? left : null);
   }
 
   #lastNumber() {
@@ -290,6 +311,19 @@ export class World extends EventTarget {
   #tell(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/** @returns {Message[]} what this browser keeps, of all pages */
+const unsent = () => recall("unsent", []);
+
+/**
+ * Makes of a message that was under way, nobody knows how far, one that can be sent again: it bears its own id.
+ * @param {Message} message
+ */
+function doubtful(message) {
+  message.problem ||= "It may not have been sent.";
+  message.pending = "unsent";
+  return message;
 }
 
 /** Returns 32 hexadecimal digits. crypto.randomUUID is only there where the page came from loopback or by https. */
