@@ -84,7 +84,12 @@ class Events:
         reader.transport = request.transport
         # From here to the loop nothing is awaited: no event falls between what is kept and what is queued.
         missed = self._missed(asked)
-        hello = {"last_id": self._last, "resumed": missed is not None, "started_at": iso(self._started_at)}
+        hello = {
+            "last_id": self._last,
+            "resumed": missed is not None,
+            "started_at": iso(self._started_at),
+            "now": iso(now()),  # a page on another device has another clock
+        }
         begin = b"retry: 1000\n" + _event(None if missed else self._last, "hello", hello) + b"".join(missed or ())
         self._readers.add(reader)
         try:

@@ -1,14 +1,22 @@
 """What the page knows of the simulated world, and what it keeps over reloads, restarts and other pages."""
 
 import re
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 from playwright.sync_api import BrowserContext, FilePayload, Route, expect
 
+from deploy.simulator.settings import SIMULATED_ACCOUNT_SID, SIMULATED_AUTH_TOKEN, SIMULATED_NUMBER
 from tests.browser.conftest import Strictness
 from tests.browser.seat import Seat
 from tests.system.running import System
 
+ANA = "whatsapp:+15550100001"
+SEND = f"/2010-04-01/Accounts/{SIMULATED_ACCOUNT_SID}/Messages.json"
+TYPE = "/v2/Indicators/Typing.json"
 pytestmark = [pytest.mark.debian("chromium"), pytest.mark.timeout(240)]
 
 
@@ -22,6 +30,14 @@ def attach(seat: Seat, file: FilePayload) -> None:
     seat.page.keyboard.press("Enter")
 
 
+def as_bot(system: System, path: str, form: dict[str, str]) -> None:
+    """One call of the vendor's API, as the bot makes it."""
+    secret = b64encode(f"{SIMULATED_ACCOUNT_SID}:{SIMULATED_AUTH_TOKEN}".encode()).decode()
+    request = Request(f"{system.stack.phone.url}{path}", urlencode(form).encode(), {"Authorization": f"Basic {secret}"})
+    with build_opener(ProxyHandler({})).open(request, timeout=30) as answer:
+        assert answer.status in {200, 201}
+
+
 def restart(seat: Seat, system: System) -> None:
     """The simulator begins another life: empty, and counting from 1 again."""
     banner = seat.page.get_by_text("Reconnecting to the simulator")
@@ -30,6 +46,39 @@ def restart(seat: Seat, system: System) -> None:
     system.stack.start_simulator()
     system.stack.wait_until_ready()
     expect(banner).to_be_hidden()
+
+
+def test_typing_is_shown_by_any_clock_until_the_next_reply_or_it_is_over(context: BrowserContext, system: System):
+    page = context.new_page()
+    page.clock.install(time=datetime.now(UTC) + timedelta(hours=3))
+    seat = Seat(page)
+    seat.open()
+    seat.write("Ana", "Who knows about music?")
+    seat.answered("Ana")
+    system.stack.phone.set_faults({"twilio": {"status_delays_ms": [500, 1_000, 1_500]}})
+    types = {"channel": "whatsapp", "messageId": seat.own("Ana").first.get_attribute("data-sid") or ""}
+    words = (seat.phone("Ana").locator("header .state"), page.locator(f'.person[data-person="{ANA}"]'))
+    bubble = seat.phone("Ana").locator(".row.typing")
+
+    as_bot(system, SEND, {"To": ANA, "From": SIMULATED_NUMBER, "Body": "one of two"})
+    as_bot(system, TYPE, types)
+    expect(bubble).to_have_count(1)
+    expect(seat.replies("Ana").last.locator(".tick-read")).to_have_count(1)  # ends nothing: it is of the reply before
+    expect(bubble).to_have_count(1)
+    for word in words:
+        expect(word).to_contain_text("typing…")
+    as_bot(system, SEND, {"To": ANA, "From": SIMULATED_NUMBER, "Body": "two of two"})
+    expect(seat.replies("Ana")).to_have_count(3)
+    expect(bubble).to_have_count(0)
+
+    as_bot(system, TYPE, types)
+    for word in words:
+        expect(word).to_contain_text("typing…")
+    expect(bubble).to_have_count(1)
+    page.clock.fast_forward("00:26")
+    for word in words:
+        expect(word).not_to_contain_text("typing…")
+    expect(bubble).to_have_count(0)
 
 
 def test_who_calls_the_page_by_an_address_of_the_network_may_write_too(context: BrowserContext):

@@ -115,7 +115,7 @@ export class Behind {
       this.#draw();
       return;
     }
-    const young = isOwn(message) && Date.now() - Date.parse(message.created_at) < YOUNG_MS;
+    const young = isOwn(message) && Date.now() + this.world.events.ahead - Date.parse(message.created_at) < YOUNG_MS;
     if (young && !known) this.soon = setTimeout(() => this.read(), YOUNG_MS);
     else this.read();
   }

@@ -20,6 +20,8 @@ export class Events {
     this.url = url;
     this.listener = listener;
     this.last = "";
+    /** How many ms the simulator's clock is ahead of this device's. */
+    this.ahead = 0;
     this.loaded = false;
     this.pause = SHORTEST_PAUSE_MS;
     /** @type {[string, any][] | null} what came while everything is being read */
@@ -43,9 +45,10 @@ export class Events {
 
   /**
    * @param {EventSource} source
-   * @param {{ resumed: boolean, last_id?: number }} hello
+   * @param {{ resumed: boolean, last_id?: number, now?: string }} hello
    */
   async #hello(source, hello) {
+    this.ahead = hello.now ? Date.parse(hello.now) - Date.now() : 0;
     if (!hello.resumed || !this.loaded) {
       // Until all is read, what comes is not gone on from: were the reading to fail, the events held would be lost.
       this.loaded = false;

@@ -94,7 +94,7 @@ export class People {
     const row = known?.from === from ? known : { from, ...this.#row(person) };
     this.rows.set(person.person, row);
     const last = this.world.thread(person.person).at(-1);
-    const types = (this.world.typing.get(person.person)?.until ?? 0) > Date.now();
+    const types = this.world.typing.has(person.person);
     const said = last ? [kindOf(last), plain(last.body)].filter(Boolean).join(" ") : person.hidden ? "Number hidden" : person.number;
     row.button.classList.toggle("shown", shown);
     row.button.classList.toggle("active", active);

@@ -56,8 +56,7 @@ export class Phone {
   }
 
   showState() {
-    const types = this.world.typing.get(this.person.person);
-    const typing = Boolean(types && types.until > Date.now());
+    const typing = this.world.typing.has(this.person.person);
     this.state.textContent = typing ? "typing…" : this.world.live ? "online" : this.world.loaded ? "reconnecting…" : "connecting…";
     this.state.classList.toggle("typing-word", typing);
   }

@@ -124,11 +124,7 @@ export class Thread {
       places.push(this.#bubble(message, { first: side !== who, speech: own ? null : speech }));
       side = who;
     }
-    const types = this.world.typing.get(this.person.person);
-    if (types && types.until > Date.now()) {
-      places.push(this.typing);
-      setTimeout(() => this.sync(), types.until - Date.now() + 50);
-    }
+    if (this.world.typing.has(this.person.person)) places.push(this.typing);
     return places;
   }
 

@@ -63,7 +63,7 @@ export class World extends EventTarget {
     this.listed = [];
     /** @type {Map<string, Message>} */
     this.messages = new Map();
-    /** @type {Map<string, { sid: string, until: number }>} */
+    /** @type {Map<string, any>} to whom the bot is typing, each with the timer that ends it */
     this.typing = new Map();
     /** @type {Call[]} */
     this.calls = [];
@@ -234,7 +234,7 @@ export class World extends EventTarget {
         this.messages.set(message.sid, message);
       }
       Object.assign(this, { listed: people, calls, faults, knobs, loaded: true });
-      this.typing.clear();
+      for (const person of this.typing.keys()) this.#endTyping(person);
       this.#tell("loaded");
       get("/simulator/inspect/cast").then(
         (cast) => {
@@ -255,7 +255,7 @@ export class World extends EventTarget {
       case "message": {
         const fresh = !this.messages.has(data.sid) || this.messages.get(data.sid)?.pending;
         this.messages.set(data.sid, data);
-        if (data.direction !== "inbound") this.typing.delete(data.person);
+        if (fresh && data.direction !== "inbound") this.#endTyping(data.person);
         if (fresh) this.#forget((sid) => sid === data.sid);
         break;
       }
@@ -263,7 +263,7 @@ export class World extends EventTarget {
         this.messages.delete(data.sid);
         break;
       case "typing":
-        this.typing.set(data.person, { sid: data.sid, until: Date.parse(data.until) });
+        this.#types(data.person, Date.parse(data.until) - this.events.ahead - Date.now());
         break;
       case "call":
         this.calls.push(data);
@@ -274,12 +274,32 @@ export class World extends EventTarget {
         break;
       case "cleared":
         this.messages.clear();
-        this.typing.clear();
+        for (const person of this.typing.keys()) this.#endTyping(person);
         this.calls = [];
         this.#forget(() => true);
         break;
     }
     this.#tell(name, data);
+  }
+
+  /**
+   * @param {string} person
+   * @param {number} ms how long, unless a reply ends it
+   */
+  #types(person, ms) {
+    this.#endTyping(person);
+    if (ms <= 0) return;
+    const end = () => {
+      this.#endTyping(person);
+      this.#tell("typing", { person });
+    };
+    this.typing.set(person, setTimeout(end, ms));
+  }
+
+  /** @param {string} person */
+  #endTyping(person) {
+    clearTimeout(this.typing.get(person));
+    this.typing.delete(person);
   }
 
   /**

@@ -12,6 +12,7 @@ from aiohttp import web
 from deploy.simulator import events as simulated_events
 from deploy.simulator.events import BEHIND_AT_MOST, Events
 from deploy.simulator.settings import SIMULATED_NUMBER
+from deploy.simulator.state import iso, now
 from tests.deploy.simulator.world import World
 
 PERSON = "whatsapp:+491700000001"
@@ -52,6 +53,7 @@ def test_a_page_hears_messages_with_each_status_typing_and_calls(world: World):
         hello = next(events)
         assert hello["event"] == "hello"
         assert hello["data"]["resumed"] is False
+        assert hello["data"]["started_at"] <= hello["data"]["now"] <= iso(now())
         sid = world.inbound(body="hi", profile_name="Ada")["sid"]
         new = until(events, "message")
         assert (new["data"]["sid"], new["data"]["carried"], new["data"]["read_at"]) == (sid, "waiting", None)
