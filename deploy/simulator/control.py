@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from typing import Any, Final
 from urllib.parse import urldefrag
 
@@ -21,6 +22,7 @@ from deploy.simulator.twilio_inbound import Burst, Inbound, InboundError, People
 from deploy.simulator.wire import json_answer
 from deploy.simulator.world import World
 
+_ALL: Final = str(sys.maxsize)
 _MEDIA_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     # What a person sends is shown, never run: an HTML or SVG file opened by itself gets no scripts and no origin.
@@ -120,14 +122,18 @@ class Control:
         }
 
     async def messages(self, request: web.Request) -> web.Response:
-        """The log, oldest first: of one person by any of their ids, or all. `after` (a number) leaves out older."""
+        """The log, oldest first: of one person by any of their ids, or all.
+
+        `after` (a number) leaves out older ones; `limit` all but the newest.
+        """
         person, after = request.query.get("person", "").replace(" ", "+"), request.query.get("after", "0")
         if person and not person.startswith("whatsapp:"):  # a plus sign often arrives as the space that it stands for
             person = f"whatsapp:{person if person[:1].isalpha() else '+' + person.removeprefix('+')}"
-        if not after.isdecimal():
-            return _wrong(["after: must be a whole number"])
+        limit = request.query.get("limit", _ALL)
+        if wrong := [name for name, given in (("after", after), ("limit", limit)) if not given.isdecimal()]:
+            return _wrong([f"{name}: must be a whole number" for name in wrong])
         rows = [m for m in self._log.thread(person) if m.number > int(after)]
-        return _json([message_json(self._log, row) for row in rows])
+        return _json([message_json(self._log, row) for row in rows[max(0, len(rows) - int(limit)) :]])
 
     async def faults(self, request: web.Request) -> web.Response:
         """The document in force."""

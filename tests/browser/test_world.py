@@ -9,11 +9,19 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 from playwright.sync_api import BrowserContext, FilePayload, Route, expect
 
+from deploy.simulator.page_files import FOLDER
 from deploy.simulator.settings import SIMULATED_ACCOUNT_SID, SIMULATED_AUTH_TOKEN, SIMULATED_NUMBER
 from tests.browser.conftest import Strictness
 from tests.browser.seat import Seat
 from tests.system.running import System
 
+LOADS = """() => new Promise((done) => {
+    const image = new Image();
+    image.onload = () => done(true);
+    image.onerror = () => done(false);
+    image.src = window.made;
+})"""
+"""Whether the browser still holds the file that the page showed last."""
 ANA = "whatsapp:+15550100001"
 SEND = f"/2010-04-01/Accounts/{SIMULATED_ACCOUNT_SID}/Messages.json"
 TYPE = "/v2/Indicators/Typing.json"
@@ -175,6 +183,55 @@ def test_an_attachment_that_was_not_sent_says_that_a_reload_loses_it(seat: Seat,
     seat.page.route("**/simulator/inbound", lambda route: route.abort())
     attach(seat, {"name": "letter.txt", "mimeType": "text/plain", "buffer": b"Dear Kasho"})
     expect(seat.own("Ana").locator(".trouble")).to_contain_text("Loading the page anew would lose it.")
+
+
+def test_a_file_that_was_sent_is_let_go_of(context: BrowserContext, strictness: Strictness):
+    strictness.allowed.append("Failed to load resource")
+    context.add_init_script(
+        """const made = URL.createObjectURL.bind(URL);
+        URL.createObjectURL = (file) => (window.made = made(file));"""
+    )
+    seat = Seat(context.new_page())
+    seat.page.clock.install()
+    seat.open()
+    picture = FilePayload(name="icon.svg", mimeType="image/svg+xml", buffer=(FOLDER / "icon.svg").read_bytes())
+    seat.page.route("**/simulator/inbound", lambda route: route.abort())
+    attach(seat, picture)
+    expect(seat.own("Ana").get_by_role("button", name="Try again")).to_be_visible()
+    assert seat.page.evaluate(LOADS)
+    seat.page.unroute_all()
+    seat.own("Ana").get_by_role("button", name="Try again").click()
+    expect(seat.own("Ana").locator(".picture img")).to_have_attribute("src", re.compile("^/simulator/media/"))
+    seat.page.clock.fast_forward("00:11")
+    assert not seat.page.evaluate(LOADS)
+    seat.answered("Ana")
+
+
+def test_a_page_that_lives_long_keeps_the_newest_messages_in_order(seat: Seat):
+    found = seat.page.evaluate(
+        """async () => {
+            const { World } = await import("/page/world.js");
+            const world = new World();
+            const hear = (number, status) => {
+                const row = { number, status, sid: `SM${number}`, person: `whatsapp:+${number % 3}`, media: [] };
+                world.events.listener.event("message", { ...row, direction: "outbound-api" });
+            };
+            for (let number = 1; number <= 12_000; number += 1) hear(number, "sent");
+            hear(11_001, "read");
+            const threads = [0, 1, 2].map((each) => world.thread(`whatsapp:+${each}`));
+            const numbers = threads.map((thread) => thread.map((message) => message.number));
+            return {
+                kept: world.messages.size,
+                inThreads: numbers.flat().length,
+                oldest: Math.min(...numbers.flat()),
+                sorted: numbers.every((thread) => thread.every((n, at) => !at || n > thread[at - 1])),
+                changed: threads[11_001 % 3].find((message) => message.number === 11_001).status,
+            };
+        }"""
+    )
+    assert 5_000 <= found["kept"] <= 5_250
+    assert found["inThreads"] == found["kept"] == 12_000 - found["oldest"] + 1
+    assert (found["sorted"], found["changed"]) == (True, "read")
 
 
 LISTEN = """async () => {

@@ -144,7 +144,7 @@ export class Thread {
    */
   #bubble(message, series) {
     const quoted = message.quoted_sid ? this.world.messages.get(message.quoted_sid) : undefined;
-    const from = JSON.stringify([message, series.first, series.speech?.name, quoted?.body]);
+    const from = JSON.stringify([message, series.first, series.speech?.name, quoted?.body], shown);
     const node = this.#part(message.sid, () => emptyBubble(message.sid));
     const made = this.made.get(message.sid);
     if (made?.from === from) return node;
@@ -377,6 +377,13 @@ export class Thread {
     this.list.addEventListener("pointercancel", cancel);
   }
 }
+
+/**
+ * Leaves out what is posted again: a file of 16 MB would be written out at every look.
+ * @param {string} name
+ * @param {unknown} value
+ */
+const shown = (name, value) => (name === "letter" ? undefined : value);
 
 function notice() {
   return el("div", { class: "notice" }, icon("simulated", 14), el("span", {}, "This chat is simulated. Nothing here reaches WhatsApp, Twilio or a real phone."));

@@ -53,7 +53,10 @@ import { keep, recall } from "./memory.js";
 /** @typedef {Record<string, any>} Call */
 
 const RETRY_MS = 400;
+const RELEASED_MS = 10_000;
 const CALLS_KEPT = 2_000;
+/** The simulator keeps more; a page that lives for days would only become slow. */
+const MESSAGES_KEPT = 5_000;
 const COLOURS = ["#25a37d", "#5b7fd6", "#b25bd0", "#d0743c", "#2d8fa8", "#c0507a"];
 
 export class World extends EventTarget {
@@ -61,8 +64,10 @@ export class World extends EventTarget {
     super();
     /** @type {Person[]} */
     this.listed = [];
-    /** @type {Map<string, Message>} */
+    /** @type {Map<string, Message>} by id */
     this.messages = new Map();
+    /** @type {Map<string, Message[]>} the same by person, oldest first */
+    this.threads = new Map();
     /** @type {Map<string, any>} to whom the bot is typing, each with the timer that ends it */
     this.typing = new Map();
     /** @type {Call[]} */
@@ -87,7 +92,7 @@ export class World extends EventTarget {
     });
     /** @type {Set<string>} what is being posted now */
     this.posting = new Set();
-    for (const message of unsent()) this.messages.set(message.sid, doubtful(message));
+    for (const message of unsent()) this.#put(doubtful(message));
   }
 
   start() {
@@ -98,17 +103,16 @@ export class World extends EventTarget {
   get people() {
     const known = [...this.listed, ...recall("people", /** @type {Person[]} */ ([]))];
     const keys = new Set(known.map((p) => p.person));
-    for (const message of this.messages.values()) {
-      if (keys.has(message.person)) continue;
-      keys.add(message.person);
-      known.push(stranger(message, known.length));
-    }
+    for (const [person, [first]] of this.threads) if (!keys.has(person)) known.push(stranger(first, known.length));
     return known;
   }
 
-  /** @param {string} person */
+  /**
+   * @param {string} person
+   * @returns {readonly Message[]} oldest first
+   */
   thread(person) {
-    return [...this.messages.values()].filter((m) => m.person === person).sort((a, b) => a.number - b.number);
+    return this.threads.get(person) ?? [];
   }
 
   /**
@@ -130,7 +134,7 @@ export class World extends EventTarget {
     };
     const message = waiting(person, content, sid, this.#lastNumber() + 1, previews);
     message.letter = letter;
-    this.messages.set(sid, message);
+    this.#put(message);
     this.#tell("message", message);
     await this.send(message);
   }
@@ -165,7 +169,7 @@ export class World extends EventTarget {
 
   /** @param {Message} message */
   discard(message) {
-    this.messages.delete(message.sid);
+    this.#drop(message.sid);
     this.#forget((sid) => sid === message.sid);
     this.#tell("removed", message);
   }
@@ -219,19 +223,26 @@ export class World extends EventTarget {
   async #load() {
     const [people, messages, calls, faults, knobs] = await Promise.all([
       get("/simulator/people"),
-      get("/simulator/messages"),
+      get(`/simulator/messages?limit=${MESSAGES_KEPT}`),
       get("/simulator/calls"),
       get("/simulator/faults"),
       get("/simulator/knobs"),
     ]);
     return () => {
       const mine = [...this.messages.values()].filter((m) => m.pending);
-      this.messages = new Map(messages.map((/** @type {Message} */ m) => [m.sid, m]));
-      this.#forget((sid) => this.messages.has(sid));
+      const told = new Set(messages.map((/** @type {Message} */ m) => m.sid));
+      this.messages.clear();
+      this.threads.clear();
+      for (const message of messages) this.#put(message);
+      this.#forget((sid) => told.has(sid));
       for (const message of mine) {
-        if (this.messages.has(message.sid)) continue;
+        if (told.has(message.sid)) {
+          release(message);
+          continue;
+        }
         if (message.pending === "sending" && !this.posting.has(message.sid)) doubtful(message); // it went down with the simulator
-        this.messages.set(message.sid, message);
+        message.number = this.#lastNumber() + 1; // which began at 1 again, if the simulator did
+        this.#put(message);
       }
       Object.assign(this, { listed: people, calls, faults, knobs, loaded: true });
       for (const person of this.typing.keys()) this.#endTyping(person);
@@ -254,13 +265,13 @@ export class World extends EventTarget {
     switch (name) {
       case "message": {
         const fresh = !this.messages.has(data.sid) || this.messages.get(data.sid)?.pending;
-        this.messages.set(data.sid, data);
+        this.#put(data);
         if (fresh && data.direction !== "inbound") this.#endTyping(data.person);
         if (fresh) this.#forget((sid) => sid === data.sid);
         break;
       }
       case "removed":
-        this.messages.delete(data.sid);
+        this.#drop(data.sid);
         break;
       case "typing":
         this.#types(data.person, Date.parse(data.until) - this.events.ahead - Date.now());
@@ -273,7 +284,7 @@ export class World extends EventTarget {
         this.faults = data;
         break;
       case "cleared":
-        this.messages.clear();
+        for (const sid of this.messages.keys()) this.#drop(sid);
         for (const person of this.typing.keys()) this.#endTyping(person);
         this.calls = [];
         this.#forget(() => true);
@@ -318,9 +329,44 @@ export class World extends EventTarget {
     if (left.length < before.length) keep("unsent", left.length ? left : null);
   }
 
+  /** @param {Message} message new, or in place of what is known of it */
+  #put(message) {
+    const before = this.messages.get(message.sid);
+    const thread = this.threads.get(message.person) ?? [];
+    if (before && before.person === message.person && before.number === message.number) {
+      thread[thread.lastIndexOf(before)] = message;
+      if (before !== message) release(before);
+    } else {
+      this.#drop(message.sid);
+      let place = thread.length;
+      while (place && thread[place - 1].number > message.number) place -= 1;
+      thread.splice(place, 0, message);
+      this.threads.set(message.person, thread); // perhaps dropped with its only message
+    }
+    this.messages.set(message.sid, message);
+    // In blocks: looking for the oldest at each new one would be slower than keeping them.
+    if (this.messages.size > MESSAGES_KEPT * 1.05) this.#trim();
+  }
+
+  /** @param {string} sid */
+  #drop(sid) {
+    const message = this.messages.get(sid);
+    if (!message) return;
+    this.messages.delete(sid);
+    const thread = /** @type {Message[]} */ (this.threads.get(message.person));
+    thread.splice(thread.lastIndexOf(message), 1);
+    if (!thread.length) this.threads.delete(message.person);
+    release(message);
+  }
+
+  #trim() {
+    const told = [...this.messages.values()].filter((m) => !m.pending).sort((a, b) => a.number - b.number);
+    for (const { sid } of told.slice(0, this.messages.size - MESSAGES_KEPT)) this.#drop(sid);
+  }
+
   #lastNumber() {
     let last = 0;
-    for (const message of this.messages.values()) last = Math.max(last, message.number);
+    for (const thread of this.threads.values()) last = Math.max(last, thread[thread.length - 1].number);
     return last;
   }
 
@@ -344,6 +390,15 @@ function doubtful(message) {
   message.problem ||= "It may not have been sent.";
   message.pending = "unsent";
   return message;
+}
+
+/**
+ * Lets go of the files that stood in a bubble while they were sent: the browser would hold them as long as the page.
+ * Not at once, for the bubble may just be reading them.
+ * @param {Message} message
+ */
+function release(message) {
+  for (const { href } of message.media) if (href.startsWith("blob:")) setTimeout(() => URL.revokeObjectURL(href), RELEASED_MS);
 }
 
 /** Returns 32 hexadecimal digits. crypto.randomUUID is only there where the page came from loopback or by https. */

@@ -169,6 +169,21 @@ def test_an_overtaken_webhook_arrives_after_the_next_one(world: World):
     assert [h.form["Body"] for h in world.bot.heard] == ["second", "first"]
 
 
+def test_the_log_is_read_from_a_number_on_or_only_the_newest(world: World):
+    for body in ("one", "two", "three"):
+        world.inbound(body=body)
+    first = world.messages()[0]["number"]
+
+    def read(query: str) -> list[str]:
+        return [row["body"] for row in world.call("GET", f"/simulator/messages?{query}")]
+
+    assert read(f"after={first}") == ["two", "three"]
+    assert read("limit=1") == read(f"after={first}&limit=1") == ["three"]
+    assert (read("limit=0"), read("limit=9")) == ([], ["one", "two", "three"])
+    wrong = world.call("GET", "/simulator/messages?after=x&limit=-1", expect=400)
+    assert wrong["problems"] == ["after: must be a whole number", "limit: must be a whole number"]
+
+
 def test_clearing_forgets_messages_and_calls(world: World):
     world.inbound()
     world.call("DELETE", "/simulator/state", expect=204)
