@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, FilePayload, Route, expect
 from deploy.simulator.page_files import FOLDER
 from deploy.simulator.settings import SIMULATED_ACCOUNT_SID, SIMULATED_AUTH_TOKEN, SIMULATED_NUMBER
 from tests.browser.conftest import Strictness
-from tests.browser.seat import Seat
+from tests.browser.seat import ANSWERED_WITHIN_MS, Seat
 from tests.system.running import System
 
 LOADS = """() => new Promise((done) => {
@@ -232,6 +232,22 @@ def test_a_page_that_lives_long_keeps_the_newest_messages_in_order(seat: Seat):
     assert 5_000 <= found["kept"] <= 5_250
     assert found["inThreads"] == found["kept"] == 12_000 - found["oldest"] + 1
     assert (found["sorted"], found["changed"]) == (True, "read")
+
+
+def test_answers_are_unread_in_another_life_of_the_simulator_too(seat: Seat, system: System, strictness: Strictness):
+    strictness.allowed.append("Failed to load resource")
+    restart(seat, system)  # from here on messages have the same numbers in both lives
+    seat.choose("Yui")
+    seat.write("Yui", "Who knows about music?")
+    seat.answered("Yui")
+    for name in ("Bo", "Noor", "Ana"):  # whoever was not used for longest makes room
+        seat.choose(name)
+    unread = seat.page.locator(".person", has=seat.page.get_by_text("Yui", exact=True)).locator(".badge")
+    expect(seat.phone("Yui")).to_have_count(0)
+    expect(unread).to_be_hidden()
+    restart(seat, system)
+    system.stack.phone.write("+819000000004", "Who knows about music?")
+    expect(unread).to_have_text("1 unread", timeout=ANSWERED_WITHIN_MS)
 
 
 LISTEN = """async () => {

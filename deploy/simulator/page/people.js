@@ -22,8 +22,8 @@ export class People {
   constructor(world, choose) {
     this.world = world;
     this.choose = choose;
-    /** @type {Record<string, number>} */
-    this.read = recall("read", {});
+    /** @type {Record<string, string>} when the newest message that was seen was written: numbers begin at 1 again with the simulator */
+    this.read = recall("seen", {});
     /** @type {Map<string, Record<"from" | "node" | "button" | "when" | "bottom" | "badge", any>>} by person */
     this.rows = new Map();
     this.list = el("div", { class: "people-list", role: "list" });
@@ -46,19 +46,19 @@ export class People {
 
   /**
    * @param {string} person
-   * @param {number} number up to which all was seen
+   * @param {string} at up to when all was seen
    */
-  seen(person, number) {
-    if ((this.read[person] ?? 0) >= number) return;
-    this.read[person] = number;
-    keep("read", this.read);
+  seen(person, at) {
+    if ((this.read[person] ?? "") >= at) return;
+    this.read[person] = at;
+    keep("seen", this.read);
     this.#badge(person);
   }
 
   /** @param {string} person */
   unread(person) {
-    const seen = this.read[person] ?? 0;
-    return this.world.thread(person).filter((m) => !isOwn(m) && m.number > seen).length;
+    const seen = this.read[person] ?? "";
+    return this.world.thread(person).filter((m) => !isOwn(m) && m.created_at > seen).length;
   }
 
   /**

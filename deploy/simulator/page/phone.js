@@ -1,5 +1,6 @@
 /** One person's phone: whose it is, with whom they chat, the thread and the field to write in. */
 
+import { isOwn } from "./bubble.js";
 import { Composer } from "./composer.js";
 import { el, fill } from "./dom.js";
 import { icon } from "./icons.js";
@@ -10,7 +11,7 @@ import { Thread } from "./thread.js";
  * @typedef {object} Wishes
  * @property {(message: import("./world.js").Message) => void} look
  * @property {(person: string) => void} panel
- * @property {(person: string, number: number) => void} seen
+ * @property {(person: string, at: string) => void} seen
  * @property {(person: string) => void} active
  */
 
@@ -71,8 +72,8 @@ export class Phone {
 
   #seen() {
     if (document.hidden || !this.node.isConnected) return;
-    const last = this.world.thread(this.person.person).at(-1);
-    if (last) this.wishes.seen(this.person.person, last.number);
+    const last = this.world.thread(this.person.person).findLast((message) => !isOwn(message));
+    if (last) this.wishes.seen(this.person.person, last.created_at);
   }
 
   /** @param {HTMLElement} anchor */

@@ -108,7 +108,7 @@ export class Phones {
       look: this.wishes.look,
       panel: this.wishes.panel,
       active: (p) => this.activate(p),
-      seen: (p, number) => this.people.seen(p, number),
+      seen: (p, at) => this.people.seen(p, at),
     });
     if (this.world.cast) phone.showCast(this.world.cast);
     this.all.set(person, phone);
