@@ -342,6 +342,39 @@ def test_edited_words_are_tried_at_once_and_copied_as_toml(seat: Seat, context: 
     expect(answer).not_to_contain_text(other["name"], timeout=ANSWERED_WITHIN_MS)
 
 
+def test_words_are_separated_by_the_commas_of_every_script(seat: Seat):
+    seat.stop("Routing lab").click()
+    triggers = seat.page.get_by_label(re.compile("^Triggers"))
+    expect(seat.page.get_by_label("Character").locator("option")).not_to_have_count(0)
+    triggers.fill("音楽、曲，歌،أغنية, song")  # noqa: RUF001 - commas as they are written elsewhere
+    kept = seat.page.evaluate("JSON.parse(localStorage['phone:words'])")
+    (words,) = next(iter(kept.values())).values()
+    assert words["triggers"] == ["音楽", "曲", "歌", "أغنية", "song"]
+
+
+def test_lines_that_are_too_many_are_told(seat: Seat):
+    seat.stop("Routing lab").click()
+    seat.page.get_by_label(re.compile("^one conversation")).uncheck()
+    seat.page.get_by_label("What somebody writes, one message a line").fill("\n".join(f"song {n}" for n in range(62)))
+    seat.page.get_by_role("button", name="Who answers?").click()
+    expect(seat.page.locator(".result")).to_have_count(60, timeout=ANSWERED_WITHIN_MS)
+    expect(seat.page.locator(".results")).to_contain_text("the last 2 of 62 were not")
+
+
+def test_the_lab_asks_for_the_cast_again_when_it_was_not_to_be_had(context: BrowserContext, strictness: Strictness):
+    strictness.allowed.append("Failed to load resource")
+    page = context.new_page()
+    page.route("**/simulator/inspect/cast", lambda route: route.abort())
+    seat = Seat(page)
+    seat.open()
+    seat.stop("Routing lab").click()
+    expect(page.locator(".edited")).to_contain_text("does not answer")
+    page.unroute_all()
+    seat.stop("Chats").click()
+    seat.stop("Routing lab").click()
+    expect(page.get_by_label("Character").locator("option")).not_to_have_count(0)
+
+
 BAD_LINES = b'{"text": "a"}\nnonsense\n{"text": "a", "label": "nobody"}\n'
 
 

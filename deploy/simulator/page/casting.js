@@ -116,5 +116,5 @@ export class Casting {
 
 /** @param {string} text */
 function list(text) {
-  return [...new Set(text.split(/[,\n]/u).map((word) => word.trim()).filter(Boolean))];
+  return [...new Set(text.split(/[,，、،\n]/u).map((word) => word.trim()).filter(Boolean))];
 }

@@ -8,6 +8,7 @@ import { Sentences } from "./sentences.js";
 export class Lab {
   /** @param {import("./world.js").World} world */
   constructor(world) {
+    this.world = world;
     const topics = () => this.casting.topics;
     this.sentences = new Sentences(world, topics);
     this.labelled = new Labelled(world, topics);
@@ -20,7 +21,9 @@ export class Lab {
     );
   }
 
+  /** Shows the cast; where `sisters inspect` did not answer yet, it is asked again. */
   show() {
+    if (this.world.loaded && !this.world.cast) this.world.readCast();
     this.casting.show();
   }
 }

@@ -55,7 +55,8 @@ export class Sentences {
   }
 
   async run() {
-    const lines = this.field.value.split("\n").map((/** @type {string} */ l) => l.trim()).filter(Boolean).slice(0, MOST);
+    const all = this.field.value.split("\n").map((/** @type {string} */ l) => l.trim()).filter(Boolean);
+    const lines = all.slice(0, MOST);
     if (!lines.length) {
       this.#empty();
       return;
@@ -66,7 +67,8 @@ export class Sentences {
     try {
       const found = this.dialogue.checked ? await this.#oneByOne(lines) : await this.#all(lines.map((/** @type {string} */ text) => ({ text })));
       if (mine !== this.newest) return;
-      fill(this.results, found.map((result, index) => this.#result(result, found[index - 1])));
+      const left = all.length - lines.length;
+      fill(this.results, found.map((result, index) => this.#result(result, found[index - 1])), left ? el("li", { class: "quiet" }, `${MOST} lines are tried at a time: the last ${left} of ${all.length} were not.`) : null);
     } catch (error) {
       if (mine !== this.newest) return;
       fill(this.results, el("li", { class: "empty" }, icon("warn", 36), el("b", {}, /** @type {Error} */ (error).message), el("p", {}, "The lab asks `sisters inspect`, which has to be running.")));

@@ -78,6 +78,8 @@ export class World extends EventTarget {
     this.knobs = [];
     /** @type {any} */
     this.cast = null;
+    /** @type {Promise<any> | null} */
+    this.casting = null;
     this.live = false;
     this.loaded = false;
     /** @type {Record<string, any> | null} what the next message carries, and the label of it */
@@ -247,14 +249,18 @@ export class World extends EventTarget {
       Object.assign(this, { listed: people, calls, faults, knobs, loaded: true });
       for (const person of this.typing.keys()) this.#endTyping(person);
       this.#tell("loaded");
-      get("/simulator/inspect/cast").then(
-        (cast) => {
-          this.cast = cast;
-          this.#tell("cast");
-        },
-        () => {}, // the lab says so itself
-      );
+      this.readCast();
     };
+  }
+
+  /** Reads the cast, unless that is under way. */
+  async readCast() {
+    this.casting ??= get("/simulator/inspect/cast").catch(() => null); // the lab says so itself
+    const cast = await this.casting;
+    this.casting = null;
+    if (!cast) return;
+    this.cast = cast;
+    this.#tell("cast");
   }
 
   /**
