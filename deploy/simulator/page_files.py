@@ -24,7 +24,6 @@ _TYPES: Final = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
     ".webp": "image/webp",
-    ".ico": "image/x-icon",
     ".woff2": "font/woff2",
     ".txt": "text/plain",
 }
@@ -39,7 +38,7 @@ class Page:
 
     def routes(self) -> list[web.RouteDef]:
         """Where all this is found."""
-        return [web.get("/", self.index), web.get("/page/{path:.+}", self.file), web.get("/favicon.ico", self.icon)]
+        return [web.get("/", self.index), web.get("/page/{path:.+}", self.file)]
 
     async def index(self, request: web.Request) -> web.Response:
         """The page itself."""
@@ -49,11 +48,6 @@ class Page:
     async def file(self, request: web.Request) -> web.Response:
         """What belongs to it."""
         return self.answer(request.match_info["path"])
-
-    async def icon(self, request: web.Request) -> web.Response:
-        """What browsers ask for by themselves."""
-        del request
-        return self.answer("favicon.ico")
 
     def answer(self, name: str) -> web.Response:
         """Returns the file of that name; one outside the folder (also by a link), or of another kind, is not there."""

@@ -10,8 +10,8 @@ import { keep, recall } from "./memory.js";
 import { ask, field, note } from "./menu.js";
 import { face } from "./phone.js";
 import { drawn, tickOf } from "./ticks.js";
+import { COLOURS } from "./world.js";
 
-const COLOURS = ["#25a37d", "#5b7fd6", "#b25bd0", "#d0743c", "#2d8fa8", "#c0507a"];
 const NUMBER = /^\+\d{6,15}$/u;
 
 export class People {

@@ -57,7 +57,7 @@ const RELEASED_MS = 10_000;
 const CALLS_KEPT = 2_000;
 /** The simulator keeps more; a page that lives for days would only become slow. */
 const MESSAGES_KEPT = 5_000;
-const COLOURS = ["#25a37d", "#5b7fd6", "#b25bd0", "#d0743c", "#2d8fa8", "#c0507a"];
+export const COLOURS = ["#25a37d", "#5b7fd6", "#b25bd0", "#d0743c", "#2d8fa8", "#c0507a"];
 
 export class World extends EventTarget {
   constructor() {
@@ -214,11 +214,6 @@ export class World extends EventTarget {
   addPerson(person) {
     keep("people", [...recall("people", /** @type {Person[]} */ ([])), { ...person, own: true }]);
     this.#tell("people");
-  }
-
-  /** @param {string} sid */
-  callsAbout(sid) {
-    return this.calls.filter((c) => c.about === sid);
   }
 
   /** Reads everything anew; returns what puts it in place. */
