@@ -135,3 +135,52 @@ def test_a_turn_reads_few_rows_however_long_the_conversation_is(
     assert all(whole == 0 for whole, _ in grown.values()), grown
     assert all(by_index <= ROUNDS * ROWS_AT_MOST for _, by_index in grown.values()), grown
     assert grown["messages"][1] > 0  # it was counted at all
+
+
+def looked_at(node: Mapping[str, Any]) -> float:
+    """Rows that a plan brought and those that it dropped, in all its nodes and loops."""
+    own = sum(count for name, count in node.items() if name == "Actual Rows" or name.startswith("Rows Removed by"))
+    return own * node["Actual Loops"] + sum(looked_at(below) for below in node.get("Plans", ()))
+
+
+@pytest.fixture(scope="module", params=["statistics of a good hour", "statistics of the backlog"])
+def backlog(postgres_server: Postgres, request: pytest.FixtureRequest) -> Iterator[psycopg.Connection[Any]]:
+    """2,000 conversations in which two pieces wait, the last with 3,000 turns before."""
+    with database_on(postgres_server, TEMPLATE) as url:
+        fill(url, people=1999, turns=2)
+        fill(url, people=1, turns=3000)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("ALTER TABLE deliveries SET (autovacuum_enabled = off)")
+            connection.execute("""
+                INSERT INTO deliveries (
+                    conversation_id, turn_id, piece, channel, sender, recipient, body, next_attempt_at)
+                SELECT newest.conversation_id, newest.id, 10 + piece, 'twilio', 'x', 'y', 'text', now()
+                FROM generate_series(1, 2) piece,
+                     (SELECT conversation_id, max(id) AS id FROM turns GROUP BY conversation_id) newest
+                ORDER BY piece, newest.id""")
+            if request.param == "statistics of the backlog":
+                connection.execute("ANALYZE")
+            yield connection
+
+
+def looked_at_for(connection: psycopg.Connection[Any], name: str, **params: object) -> float:
+    with connection.transaction(force_rollback=True):
+        explain = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_queries()[name]
+        ((plans,),) = connection.execute(explain, {"pause": timedelta(seconds=1.5)} | params).fetchall()
+    return looked_at(plans[0]["Plan"])
+
+
+@pytest.mark.parametrize("whose", ["min", "max"])
+def test_a_claim_looks_at_few_rows_however_many_wait_or_were_sent(backlog: psycopg.Connection[Any], whose: str) -> None:
+    ((conversation_id,),) = backlog.execute(f"SELECT {whose}(id) FROM conversations".encode())
+    params = {"conversation_id": conversation_id, "worker_id": uuid4()}
+    assert looked_at_for(backlog, "claim_delivery", **params) < 20
+
+
+def test_finding_what_is_due_looks_at_few_rows_for_each(backlog: psycopg.Connection[Any]) -> None:
+    assert looked_at_for(backlog, "due_conversations", limit=50) < 50 * 12
+    with backlog.transaction(force_rollback=True):
+        backlog.execute(
+            "INSERT INTO senders (channel, number, paused_until) VALUES ('twilio', 'x', now() + interval '1 hour')"
+        )
+        assert looked_at_for(backlog, "due_conversations", limit=50) < 4000 * 2  # each piece, and nothing besides
