@@ -270,12 +270,15 @@ class Inboxes(Protocol):
         """Returns how much room Redis has; None where it does not let us ask."""
         ...
 
-    def read_reports(self, *, limit: int) -> tuple[bytes, ...]:
-        """Returns the oldest status reports; removes nothing."""
+    def read_reports(self, *, reader: str, limit: int) -> tuple[bytes, ...]:
+        """Returns the oldest status reports, none while another reader has them; removes nothing.
+
+        They are a reader's until it has removed the last one, or for a few seconds after it has read.
+        """
         ...
 
-    def remove_reports(self, entries: Sequence[bytes]) -> int:
-        """Removes exactly these reports and returns how many still wait."""
+    def remove_reports(self, entries: Sequence[bytes], *, reader: str) -> int:
+        """Removes those of these reports that are still there, whoever took others, and returns how many wait."""
         ...
 
     def put_back(self, person: str, entry: bytes) -> None:

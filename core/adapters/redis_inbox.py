@@ -1,11 +1,12 @@
 """Both sides of Redis: the door that fixes the order of messages, and the inboxes that workers empty.
 
 `sisters:alias:<hash of an id>` names a person key for 30 days, `sisters:inbox:<person>` is a list of entries,
-`sisters:waiting` sorts persons by when their oldest entry began to wait (Redis's clock, ms), `sisters:reports` is a
-list. A person key is the hash of the first id that a person was seen with: it settles the order at the door and
-nothing else; who a person is, Postgres decides. A wake-up is pushed only onto an empty inbox: whoever empties one
-goes on until it is empty, and the sweep sees every inbox that waits. The wake-up carries the person key as Lua
-resolved it (the message is cut where the key belongs), so that `read` follows no alias.
+`sisters:waiting` sorts persons by since when nothing was taken out of their inbox (Redis's clock, ms),
+`sisters:reports` is a list, `sisters:reports:reader` who empties it now. A person key is the hash of the first id that
+a person was seen with: it settles the order at the door and nothing else; who a person is, Postgres decides. A wake-up
+is pushed only onto an empty inbox: whoever empties one goes on until it is empty, and the sweep sees every inbox that
+waits. The wake-up carries the person key as Lua resolved it (the message is cut where the key belongs), so that `read`
+follows no alias.
 """
 
 import re
@@ -37,6 +38,10 @@ ALIAS_LIFE: Final = timedelta(days=30)
 DOOR_THREADS: Final = 16
 """Threads of one webhook process; the pools are as large, so that nobody waits for a connection."""
 
+READS_FOR: Final = timedelta(seconds=3)
+"""How long one has the status reports for itself after a batch was read. A batch takes some 50 ms; where it takes
+longer than this somebody else begins with the same, which does no harm."""
+
 _DOOR_BOUND: Final = timedelta(seconds=0.3)
 _WORKER_BOUND: Final = timedelta(seconds=5)
 _KNOCK_BOUND: Final = timedelta(seconds=3)
@@ -45,7 +50,8 @@ _PROBE_EVERY: Final = timedelta(seconds=0.5)
 
 _ALIAS_LIFE_S: Final = int(ALIAS_LIFE.total_seconds())
 _ACCEPT, _REPORT = Script("accept"), Script("report")
-_REMOVE, _REMOVE_REPORTS, _WAITING = Script("remove"), Script("remove_reports"), Script("waiting")
+_REMOVE, _WAITING = Script("remove"), Script("waiting")
+_READ_REPORTS, _REMOVE_REPORTS = Script("read_reports"), Script("remove_reports")
 _FORGET, _PUT_BACK, _BACKLOG = Script("forget"), Script("put_back"), Script("backlog")
 
 _BEFORE_THE_REASON: Final = re.compile(r"^Error -?\d+ (?:while )?connecting to \S+?\. ")
@@ -232,14 +238,18 @@ class RedisInboxes:
         waiting, oldest_ms, reports = _transient(lambda: self._calls.run(_BACKLOG))
         return Backlog(inboxes=int(waiting), oldest=timedelta(milliseconds=int(oldest_ms)), reports=int(reports))
 
-    def read_reports(self, *, limit: int) -> tuple[bytes, ...]:
-        """Returns the oldest status reports; removes nothing."""
-        entries: list[Any] = _transient(lambda: self._calls.command("LRANGE", "sisters:reports", 0, limit - 1))
+    def read_reports(self, *, reader: str, limit: int) -> tuple[bytes, ...]:
+        """Returns the oldest status reports, none while another reader has them; removes nothing.
+
+        A reader who neither reads on nor removes the last one has them for `READS_FOR`.
+        """
+        ms = int(READS_FOR / timedelta(milliseconds=1))
+        entries: list[Any] = _transient(lambda: self._calls.run(_READ_REPORTS, args=(reader, limit, ms)))
         return tuple(entries)
 
-    def remove_reports(self, entries: Sequence[bytes]) -> int:
-        """Removes exactly these reports and returns how many still wait."""
-        return int(_transient(lambda: self._calls.run(_REMOVE_REPORTS, args=tuple(entries))))
+    def remove_reports(self, entries: Sequence[bytes], *, reader: str) -> int:
+        """Removes those of these reports that are still there, and returns how many wait."""
+        return int(_transient(lambda: self._calls.run(_REMOVE_REPORTS, args=(reader, *entries))))
 
     def put_back(self, person: str, entry: bytes) -> None:
         """Appends an entry to the inbox of that person key. Wakes nobody: the sweep sees every inbox that waits."""

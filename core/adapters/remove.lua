@@ -1,8 +1,11 @@
 -- Takes exactly these entries out of an inbox; what another worker has not copied yet stays.
--- ARGV: 1 person, then the entries, oldest first (LREM finds them at the head). Returns how many still wait.
+-- ARGV: 1 person, then the entries, oldest first. They stand at the head: what is no longer there another worker removed,
+-- and is not searched for. Returns how many still wait.
 local inbox = 'sisters:inbox:' .. ARGV[1]
 for i = 2, #ARGV do
-    redis.call('LREM', inbox, 1, ARGV[i])
+    if redis.call('LINDEX', inbox, 0) == ARGV[i] then
+        redis.call('LPOP', inbox)
+    end
 end
 local rest = redis.call('LLEN', inbox)
 if rest == 0 then

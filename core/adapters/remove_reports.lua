@@ -1,5 +1,13 @@
--- Takes exactly these status reports off the list. ARGV: the entries, oldest first. Returns how many still wait.
-for i = 1, #ARGV do
-    redis.call('LREM', 'sisters:reports', 1, ARGV[i])
+-- Takes exactly these status reports off the list. ARGV: 1 reader, then the entries, oldest first. They stand at its
+-- head: what is no longer there somebody else removed, and is not searched for. Returns how many still wait; with the
+-- last one the reader's lease ends, so that whoever the next report wakes reads at once.
+for i = 2, #ARGV do
+    if redis.call('LINDEX', 'sisters:reports', 0) == ARGV[i] then
+        redis.call('LPOP', 'sisters:reports')
+    end
 end
-return redis.call('LLEN', 'sisters:reports')
+local rest = redis.call('LLEN', 'sisters:reports')
+if rest == 0 and redis.call('GET', 'sisters:reports:reader') == ARGV[1] then
+    redis.call('DEL', 'sisters:reports:reader')
+end
+return rest

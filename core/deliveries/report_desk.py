@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
+from uuid import uuid4
 
 import structlog
 
@@ -51,10 +52,11 @@ class ReportDesk:
     def take(self) -> int:
         """Stores and applies the reports that wait in Redis, until none is left; returns how many there were.
 
+        One does so at a time, of all workers: while another is at it there are none.
         Raises: Transient when Redis or Postgres is away; what was not stored stays in Redis.
         """
-        taken = 0
-        while entries := self._inboxes.read_reports(limit=REPORTS_AT_ONCE):
+        taken, reader = 0, uuid4().hex
+        while entries := self._inboxes.read_reports(reader=reader, limit=REPORTS_AT_ONCE):
             freed: set[int] = set()
             with self._store.transaction() as transaction:
                 for entry in entries:
@@ -68,7 +70,7 @@ class ReportDesk:
                     if conversation_id is not None:
                         freed.add(conversation_id)
             taken += len(entries)
-            left = self._inboxes.remove_reports(entries)
+            left = self._inboxes.remove_reports(entries, reader=reader)
             for conversation_id in sorted(freed):
                 self._push_soon(conversation_id)
             if left == 0:

@@ -42,7 +42,7 @@ def test_a_signed_message_stands_in_redis_when_it_is_acknowledged(served: Served
     with closing(within):
         [entry] = within.read(person_key(person), limit=9).entries
         assert load_inbound(entry).text == form["Body"]
-        assert len(within.read_reports(limit=9)) == 1
+        assert len(within.read_reports(reader="r", limit=9)) == 1
 
 
 def test_a_request_line_with_the_whole_address_is_understood(served: Served):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core.adapters.redis_inbox import RedisDoor, RedisInboxes, door, inboxes, knock, person_key
+from core.adapters.redis_inbox import READS_FOR, RedisDoor, RedisInboxes, door, inboxes, knock, person_key
 from core.adapters.wakeups import QUEUE, REPORTS, WAKE
 from core.errors import ConfigurationError, Transient, Unreachable
 from core.model import InboundMessage, StatusReport, load_inbound, load_report
@@ -223,13 +223,58 @@ def test_reports_are_a_list_that_wakes_once(way_in: RedisDoor, within: RedisInbo
     for number in (1, 2, 3):
         way_in.report(report(number))
     assert wakeups(raw, REPORTS) == [[]]
-    first = within.read_reports(limit=2)
+    first = within.read_reports(reader="a", limit=2)
     assert [load_report(entry) for entry in first] == [report(1), report(2)]
-    assert within.remove_reports(first) == 1
-    assert within.remove_reports(first) == 1
-    assert within.remove_reports(within.read_reports(limit=5)) == 0
+    assert within.remove_reports(first, reader="a") == 1
+    assert within.remove_reports(first, reader="a") == 1
+    assert within.remove_reports(within.read_reports(reader="a", limit=5), reader="a") == 0
     way_in.report(report(4))
     assert wakeups(raw, REPORTS) == [[], []]
+
+
+def test_one_reads_reports_at_a_time_and_whoever_comes_after_the_last_one_reads_at_once(
+    way_in: RedisDoor, within: RedisInboxes
+):
+    way_in.report(report(1))
+    way_in.report(report(2))
+    first = within.read_reports(reader="a", limit=1)
+    assert within.read_reports(reader="b", limit=9) == ()
+    assert within.remove_reports(first, reader="a") == 1
+    assert within.read_reports(reader="b", limit=9) == ()  # "a" goes on
+    within.remove_reports(within.read_reports(reader="a", limit=1), reader="a")
+    way_in.report(report(3))
+    assert [load_report(entry) for entry in within.read_reports(reader="b", limit=9)] == [report(3)]
+
+
+def test_a_reader_of_reports_who_dies_holds_them_up_for_seconds(way_in: RedisDoor, within: RedisInboxes, raw: Any):
+    way_in.report(report(1))
+    within.read_reports(reader="a", limit=1)
+    assert 0 < raw.pttl("sisters:reports:reader") <= READS_FOR / timedelta(milliseconds=1) <= 5000
+    raw.delete("sisters:reports:reader")  # as if that time had passed
+    assert len(within.read_reports(reader="b", limit=1)) == 1
+
+
+def test_what_somebody_else_removed_is_not_searched_for(within: RedisInboxes, raw: Any):
+    """A search through a long list takes Redis, and with it the door, for longer than a message may wait there."""
+    many = [f"entry {number:06d} {'x' * 200}".encode() for number in range(50_000)]
+    for key in ("sisters:reports", "sisters:inbox:p"):
+        raw.rpush(key, *many)
+    gone = [f"gone {number}".encode() for number in range(200)]
+    raw.config_resetstat()
+    assert within.remove_reports(gone, reader="a") == len(many)
+    assert within.remove(Inbox(person="p", entries=tuple(gone))) == len(many)
+    assert {"cmdstat_lrem", "cmdstat_lpos", "cmdstat_lrange"}.isdisjoint(raw.info("commandstats"))
+
+
+def test_of_what_was_read_twice_only_what_is_still_there_is_removed(way_in: RedisDoor, within: RedisInboxes):
+    for number in (1, 2, 3):
+        way_in.report(report(number))
+        way_in.accept(message(number))
+    two, person = within.read_reports(reader="a", limit=2), person_key(PHONE)
+    inbox = within.read(person, limit=2)
+    three, all_of_it = within.read_reports(reader="a", limit=3), within.read(person, limit=3)
+    assert (within.remove_reports(two, reader="a"), within.remove(inbox)) == (1, 1)
+    assert (within.remove_reports(three, reader="a"), within.remove(all_of_it)) == (0, 0)
 
 
 def test_a_person_who_is_forgotten_leaves_nothing(way_in: RedisDoor, within: RedisInboxes, raw: Any):
@@ -261,7 +306,7 @@ def test_what_is_put_back_goes_to_the_end_and_is_seen_by_the_sweep(way_in: Redis
 def test_a_report_that_is_put_back_is_read_last(way_in: RedisDoor, within: RedisInboxes):
     way_in.report(report(1))
     within.put_back_report(b"entry")
-    assert within.read_reports(limit=10)[1:] == (b"entry",)
+    assert within.read_reports(reader="a", limit=10)[1:] == (b"entry",)
 
 
 def test_scripts_are_loaded_again_where_redis_does_not_know_them(way_in: RedisDoor, within: RedisInboxes, raw: Any):
@@ -421,8 +466,8 @@ def test_the_workers_side_is_transient_when_redis_is_gone(unused_port: int):
         lambda: within.read("p", limit=1),
         lambda: within.remove(Inbox(person="p", entries=(b"x",))),
         lambda: within.waiting(older_than=timedelta(0), limit=1),
-        lambda: within.read_reports(limit=1),
-        lambda: within.remove_reports([b"x"]),
+        lambda: within.read_reports(reader="a", limit=1),
+        lambda: within.remove_reports([b"x"], reader="a"),
         lambda: within.forget(["x"]),
     ]
     assert all(took(call)[1] for call in calls)
