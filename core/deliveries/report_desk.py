@@ -1,6 +1,6 @@
 """Where status reports come from: those that wait in Redis, and what the provider says when asked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -13,7 +13,7 @@ from core.deliveries.reports import Reports
 from core.errors import Permanent, Transient
 from core.model import StatusReport, Unreadable, load_report
 from core.ports import Channel, Inboxes, ProviderMessage
-from core.store import Store
+from core.store import Store, Transaction
 
 REPORTS_AT_ONCE: Final = 200
 REPORT_WITHIN: Final = timedelta(minutes=10)
@@ -57,18 +57,8 @@ class ReportDesk:
         """
         taken, reader = 0, uuid4().hex
         while entries := self._inboxes.read_reports(reader=reader, limit=REPORTS_AT_ONCE):
-            freed: set[int] = set()
             with self._store.transaction() as transaction:
-                for entry in entries:
-                    try:
-                        report = load_report(entry)
-                    except Unreadable as error:
-                        transaction.run("bury", source="reports", payload=entry, reason=str(error))
-                        metrics.DEAD_LETTERS.labels("reports").inc()
-                        continue
-                    conversation_id = self._reports.take(transaction, report)
-                    if conversation_id is not None:
-                        freed.add(conversation_id)
+                freed = self._reports.take(transaction, _readable(transaction, entries))
             taken += len(entries)
             left = self._inboxes.remove_reports(entries, reader=reader)
             for conversation_id in sorted(freed):
@@ -100,6 +90,18 @@ class ReportDesk:
                     self._reports.take_fetched(transaction, report)
                 transaction.run("note_fetched", delivery_id=delivery.delivery_id, provider_id=delivery.provider_id)
         return len(unreported)
+
+
+def _readable(transaction: Transaction, entries: Sequence[bytes]) -> list[StatusReport]:
+    """Returns the reports; what is none is kept apart."""
+    reports: list[StatusReport] = []
+    for entry in entries:
+        try:
+            reports.append(load_report(entry))
+        except Unreadable as error:
+            transaction.run("bury", source="reports", payload=entry, reason=str(error))
+            metrics.DEAD_LETTERS.labels("reports").inc()
+    return reports
 
 
 def _as_report(delivery: _Unreported, message: ProviderMessage) -> StatusReport:

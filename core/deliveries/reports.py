@@ -3,6 +3,7 @@
 A failure whose code deserves another try sends the piece anew, where nobody can have seen it and nothing overtook it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -49,24 +50,53 @@ class _Told:
     received_at: datetime
 
 
+class _Rests:
+    """Which numbers are to rest by what a transaction was told: written at its end.
+
+    Who sends locks a delivery, then its number; and everybody who sends waits for a number's row.
+    """
+
+    def __init__(self) -> None:
+        self._longest: dict[tuple[str, str], tuple[timedelta, str]] = {}
+
+    def note(self, channel: str, number: str, wait: timedelta, code: str) -> None:
+        known = self._longest.get((channel, number))
+        if known is None or wait > known[0]:
+            self._longest[channel, number] = wait, code
+
+    def write(self, transaction: Transaction) -> None:
+        for (channel, number), (wait, code) in sorted(self._longest.items()):
+            transaction.run("pause_sender", channel=channel, number=number, wait=wait, code=code)
+
+
 class Reports:
-    """Takes reports in, each inside its caller's transaction."""
+    """Takes reports in, inside its caller's transaction, which then is to end: it may hold a number's row."""
 
     def __init__(self, *, retry_max_age: timedelta) -> None:
         self._retry_max_age = retry_max_age
         self._random = Random()  # noqa: S311 - jitter, no secret
 
-    def take(self, transaction: Transaction, report: StatusReport) -> int | None:
-        """Stores a report and applies it if it is new; returns the conversation that may go on, if any."""
-        return self._apply(transaction, report) if _store(transaction, report) else None
+    def take(self, transaction: Transaction, reports: Sequence[StatusReport]) -> set[int]:
+        """Stores reports and applies those that are new, in their order; returns the conversations that may go on."""
+        rests = _Rests()
+        applied = [self._apply(transaction, rests, report) for report in reports if _store(transaction, report)]
+        rests.write(transaction)
+        return {conversation_id for conversation_id in applied if conversation_id is not None}
 
-    def take_fetched(self, transaction: Transaction, report: StatusReport) -> int | None:
+    def take_fetched(self, transaction: Transaction, report: StatusReport) -> None:
         """The same for what the provider said when asked: applied even where it was told before."""
         _store(transaction, report)
-        return self._apply(transaction, report)
+        rests = _Rests()
+        self._apply(transaction, rests, report)
+        rests.write(transaction)
 
     def apply_told(self, transaction: Transaction, *, channel: str, provider_id: str) -> None:
         """Applies the reports that came before their delivery learned the provider's id."""
+        rests = _Rests()
+        self._apply_told(transaction, rests, channel=channel, provider_id=provider_id)
+        rests.write(transaction)
+
+    def _apply_told(self, transaction: Transaction, rests: _Rests, *, channel: str, provider_id: str) -> None:
         for told in transaction.all(_Told, "reports_told", channel=channel, provider_id=provider_id):
             report = StatusReport(
                 channel=channel,
@@ -75,9 +105,9 @@ class Reports:
                 received_at=told.received_at,
                 error_code=told.error_code,
             )
-            self._apply(transaction, report)
+            self._apply(transaction, rests, report)
 
-    def _apply(self, transaction: Transaction, report: StatusReport) -> int | None:
+    def _apply(self, transaction: Transaction, rests: _Rests, report: StatusReport) -> int | None:
         found = transaction.one(
             _Reported,
             "find_reported",
@@ -91,15 +121,15 @@ class Reports:
             return None
         about = {"sisters.delivery.id": found.delivery_id, "sisters.report.status": report.status}
         with tracing.resume("report", [found.traceparent], about):
-            return self._take_effect(transaction, found, report)
+            return self._take_effect(transaction, rests, found, report)
 
-    def _take_effect(self, transaction: Transaction, found: _Reported, report: StatusReport) -> int:
+    def _take_effect(self, transaction: Transaction, rests: _Rests, found: _Reported, report: StatusReport) -> int:
         """Changes the delivery; returns the conversation that may go on."""
         failed = report.status in FAILURES
         metrics.REPORTS_APPLIED.labels(report.status).inc()
         if failed:
             metrics.REPORTED_FAILURES.labels(metrics.code_label(report.error_code)).inc()
-        if failed and self._sends_anew(transaction, found, report):
+        if failed and self._sends_anew(transaction, rests, found, report):
             return found.conversation_id
         transaction.run(
             "apply_report",
@@ -114,15 +144,15 @@ class Reports:
         if failed:
             transaction.run("cancel_rest", delivery_id=found.delivery_id)
         if found.provider_id is None:
-            self.apply_told(transaction, channel=report.channel, provider_id=report.provider_id)
+            self._apply_told(transaction, rests, channel=report.channel, provider_id=report.provider_id)
         return found.conversation_id
 
-    def _sends_anew(self, transaction: Transaction, found: _Reported, report: StatusReport) -> bool:
+    def _sends_anew(self, transaction: Transaction, rests: _Rests, found: _Reported, report: StatusReport) -> bool:
         """Whether the failed piece goes once more; then its row says so, and its former id is kept apart."""
         code, what = report.error_code, remedy(report.error_code)
         if what is Remedy.NEVER:
             return False
-        rest = _pause_sender(transaction, found, report) if what is Remedy.PAUSE_SENDER else timedelta(0)
+        rest = _rest(rests, found, report) if what is Remedy.PAUSE_SENDER else timedelta(0)
         if found.state not in _OPEN:
             return False  # given up before: what followed it is cancelled
         transaction.run("hold_followers", delivery_id=found.delivery_id)
@@ -182,12 +212,12 @@ def _recall(transaction: Transaction, report: StatusReport) -> int | None:
     return conversation_id
 
 
-def _pause_sender(transaction: Transaction, found: _Reported, report: StatusReport) -> timedelta:
+def _rest(rests: _Rests, found: _Reported, report: StatusReport) -> timedelta:
     """Our account's trouble: the number rests from when it was told; returns for how long from now."""
     wait = (pause(report.error_code) or timedelta(0)) - (datetime.now(UTC) - report.received_at)
     if wait <= timedelta(0):
         return timedelta(0)
     metrics.SENDER_PAUSES.labels(metrics.code_label(report.error_code)).inc()
     _log.error("sender_rests", code=report.error_code, wait_s=round(wait.total_seconds()))
-    transaction.run("pause_sender", channel=report.channel, number=found.sender, wait=wait, code=report.error_code)
+    rests.note(report.channel, found.sender, wait, report.error_code)
     return wait

@@ -388,3 +388,31 @@ def test_a_piece_is_not_claimed_while_the_one_before_it_is_being_decided_about(b
         claimer.join(timeout=0.3)
     claimer.join(timeout=5)
     assert claims == [None]
+
+
+def test_a_rest_that_is_told_while_what_follows_is_being_claimed_locks_nobody_out(
+    database_url: str, redis_url: str
+) -> None:
+    """Who claims a piece locks it, then its number's row, to take a place in time."""
+    bot = Bot(database_url, redis_url, send_every=timedelta(seconds=0.01))
+    bot.llm.answers = [LONG]
+    bot.say("tell me")
+    (first, second) = bot.rows(DELIVERIES)
+    with psycopg.connect(database_url) as claiming:
+        claiming.execute("UPDATE deliveries SET attempts = attempts WHERE id = %s", [second["id"]])
+        reporting = threading.Thread(
+            target=bot.report, args=("failed",), kwargs={"provider_id": sid(1), "error_code": "63017"}
+        )
+        reporting.start()
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        for _ in range(500):
+            if bot.rows(waiting):
+                break
+            reporting.join(0.01)
+        claiming.execute("SET lock_timeout = '3s'")
+        claiming.execute("UPDATE senders SET free_at = now()")  # would wait for whoever waits for us
+    reporting.join(10)
+    assert bot.rows("SELECT paused_until > now() AS rests FROM senders") == [{"rests": True}]
+    assert bot.rows(DELIVERIES)[0]["error_code"] == "63017"
+    assert first["state"] == "accepted"
+    bot.close()
