@@ -3,7 +3,7 @@
 A failure whose code deserves another try sends the piece anew, where nobody can have seen it and nothing overtook it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -27,11 +27,21 @@ _log = structlog.stdlib.get_logger(__name__)
 class _Reported:
     delivery_id: int
     conversation_id: int
+    channel: str
     sender: str
     state: str
     status: str
     provider_id: str | None
     traceparent: str | None = None
+    followed: bool = True
+    """Whether something waits to be sent in the conversation, where that was asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _New:
+    channel: str
+    provider_id: str
+    status: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +87,22 @@ class Reports:
         self._random = Random()  # noqa: S311 - jitter, no secret
 
     def take(self, transaction: Transaction, reports: Sequence[StatusReport]) -> set[int]:
-        """Stores reports and applies those that are new, in their order; returns the conversations that may go on."""
+        """Stores reports and applies those that are new, in their order; returns the conversations that may go on.
+
+        Three statements for all that tell of deliveries nothing but good; several more for each of the others.
+        """
+        new = _store_all(transaction, reports)
+        found = _find_all(transaction, new) if new else {}
+        failed = {_id(report) for report in new if report.status in FAILURES}
+        ordinary = [report for report in new if _id(report) in found and _id(report) not in failed]
+        freed = _apply_ordinary(transaction, found, ordinary)
         rests = _Rests()
-        applied = [self._apply(transaction, rests, report) for report in reports if _store(transaction, report)]
+        for report in new:
+            if _id(report) not in found or _id(report) in failed:
+                conversation_id = self._apply(transaction, rests, report)
+                freed |= set() if conversation_id is None else {conversation_id}
         rests.write(transaction)
-        return {conversation_id for conversation_id in applied if conversation_id is not None}
+        return freed
 
     def take_fetched(self, transaction: Transaction, report: StatusReport) -> None:
         """The same for what the provider said when asked: applied even where it was told before."""
@@ -119,8 +140,7 @@ class Reports:
             return _recall(transaction, report) if went_out(report.status) else None
         if not advances(found.status, report.status):
             return None
-        about = {"sisters.delivery.id": found.delivery_id, "sisters.report.status": report.status}
-        with tracing.resume("report", [found.traceparent], about):
+        with _span(found, report):
             return self._take_effect(transaction, rests, found, report)
 
     def _take_effect(self, transaction: Transaction, rests: _Rests, found: _Reported, report: StatusReport) -> int:
@@ -178,6 +198,73 @@ class Reports:
             metrics.SENT_ANEW.labels(metrics.code_label(code)).inc()
             _log.info("sent_anew", delivery=found.delivery_id, code=code, wait_s=round(wait.total_seconds(), 1))
         return True
+
+
+def _id(report: StatusReport) -> tuple[str, str]:
+    return report.channel, report.provider_id
+
+
+def _store_all(transaction: Transaction, reports: Sequence[StatusReport]) -> list[StatusReport]:
+    """Returns those that are new, in their order."""
+    first: dict[tuple[str, str, str], StatusReport] = {}
+    for report in reports:
+        first.setdefault((*_id(report), report.status), report)
+    if not first:
+        return []
+    new = transaction.all(
+        _New,
+        "store_reports",
+        channels=[report.channel for report in first.values()],
+        provider_ids=[report.provider_id for report in first.values()],
+        delivery_ids=[report.delivery_id or None for report in first.values()],
+        statuses=[report.status for report in first.values()],
+        error_codes=[report.error_code for report in first.values()],
+        received_ats=[report.received_at for report in first.values()],
+    )
+    keys = {(row.channel, row.provider_id, row.status) for row in new}
+    return [report for key, report in first.items() if key in keys]
+
+
+def _find_all(transaction: Transaction, reports: Sequence[StatusReport]) -> dict[tuple[str, str], _Reported]:
+    """The deliveries that bear the reports' ids, by these."""
+    ids = list(dict.fromkeys(map(_id, reports)))
+    channels, provider_ids = [channel for channel, _ in ids], [provider_id for _, provider_id in ids]
+    found = transaction.all(_Reported, "find_all_reported", channels=channels, provider_ids=provider_ids)
+    return {(delivery.channel, delivery.provider_id or ""): delivery for delivery in found}
+
+
+def _apply_ordinary(
+    transaction: Transaction, found: Mapping[tuple[str, str], _Reported], reports: Sequence[StatusReport]
+) -> set[int]:
+    """Applies what is no failure to deliveries that bear its id; returns the conversations that may go on."""
+    newest: dict[int, StatusReport] = {}  # by delivery
+    error_codes: dict[int, str] = {}
+    freed: set[int] = set()
+    for report in reports:
+        delivery = found[_id(report)]
+        known = newest[delivery.delivery_id].status if delivery.delivery_id in newest else delivery.status
+        if not advances(known, report.status):
+            continue
+        with _span(delivery, report):
+            newest[delivery.delivery_id] = report
+            error_codes[delivery.delivery_id] = report.error_code or error_codes.get(delivery.delivery_id, "")
+            freed |= {delivery.conversation_id} if delivery.followed else set()
+            metrics.REPORTS_APPLIED.labels(report.status).inc()
+    if newest:
+        transaction.run(
+            "apply_reports",
+            delivery_ids=list(newest),
+            statuses=[report.status for report in newest.values()],
+            ranks=[RANKS[report.status] for report in newest.values()],
+            received_ats=[report.received_at for report in newest.values()],
+            error_codes=list(error_codes.values()),
+        )
+    return freed
+
+
+def _span(found: _Reported, report: StatusReport) -> tracing.Span:
+    about = {"sisters.delivery.id": found.delivery_id, "sisters.report.status": report.status}
+    return tracing.resume("report", [found.traceparent], about)
 
 
 def _store(transaction: Transaction, report: StatusReport) -> bool:

@@ -129,10 +129,31 @@ VALUES (%(channel)s, %(provider_id)s, %(delivery_id)s, %(status)s, %(error_code)
 ON CONFLICT ON CONSTRAINT reports_told_once DO NOTHING
 RETURNING id;
 
+-- name: store_reports
+-- Several at once, in their order; brings those that are new.
+INSERT INTO reports (channel, provider_id, delivery_id, status, error_code, received_at)
+SELECT * FROM unnest(
+    %(channels)s::text[], %(provider_ids)s::text[], %(delivery_ids)s::bigint[], %(statuses)s::text[],
+    %(error_codes)s::text[], %(received_ats)s::timestamptz[])
+ON CONFLICT ON CONSTRAINT reports_told_once DO NOTHING
+RETURNING channel, provider_id, status;
+
+-- name: find_all_reported
+-- The deliveries that bear these ids of the provider. What is stored meanwhile to follow them the sweep finds.
+SELECT d.id AS delivery_id, d.conversation_id, d.channel, d.sender, d.state, d.status, d.provider_id, d.traceparent,
+       EXISTS (
+           SELECT FROM deliveries n
+           WHERE CASE WHEN n.state NOT IN ('accepted', 'failed', 'cancelled') THEN n.conversation_id END
+                 = d.conversation_id) AS followed
+FROM unnest(%(channels)s::text[], %(provider_ids)s::text[]) AS told (channel, provider_id)
+JOIN deliveries d ON d.channel = told.channel AND d.provider_id = told.provider_id
+ORDER BY d.id
+FOR UPDATE OF d;
+
 -- name: find_reported
 -- The delivery that a report speaks of: by our own id from the callback URL, else by the provider's. What is told of an
 -- id that was set aside says nothing of the attempt that followed.
-SELECT d.id AS delivery_id, d.conversation_id, d.sender, d.state, d.status, d.provider_id, d.traceparent
+SELECT d.id AS delivery_id, d.conversation_id, d.channel, d.sender, d.state, d.status, d.provider_id, d.traceparent
 FROM deliveries d
 WHERE d.channel = %(channel)s
   AND (d.provider_id = %(provider_id)s OR (d.id = %(delivery_id)s AND d.provider_id IS NULL AND NOT EXISTS (
@@ -147,6 +168,17 @@ SET status = %(status)s, status_rank = %(rank)s, reported_at = %(received_at)s, 
     error_code = CASE WHEN %(error_code)s <> '' THEN %(error_code)s ELSE error_code END,
     state = %(state)s, accepted_at = coalesce(accepted_at, now()), worker_id = NULL, unknown_since = NULL
 WHERE id = %(delivery_id)s;
+
+-- name: apply_reports
+-- The ordinary case of several: no failure, of deliveries that bear the id already. Each delivery once.
+UPDATE deliveries d
+SET status = told.status, status_rank = told.rank, reported_at = told.received_at,
+    error_code = CASE WHEN told.error_code <> '' THEN told.error_code ELSE d.error_code END,
+    state = 'accepted', accepted_at = coalesce(d.accepted_at, now()), worker_id = NULL, unknown_since = NULL
+FROM unnest(
+    %(delivery_ids)s::bigint[], %(statuses)s::text[], %(ranks)s::smallint[], %(received_ats)s::timestamptz[],
+    %(error_codes)s::text[]) AS told (delivery_id, status, rank, received_at, error_code)
+WHERE d.id = told.delivery_id;
 
 -- name: cancel_rest
 UPDATE deliveries d SET state = 'cancelled'

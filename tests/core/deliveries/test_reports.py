@@ -10,6 +10,7 @@ from core.errors import Ambiguous, Permanent, Transient
 from core.model import StatusReport
 from core.ports import ProviderMessage
 from core.store import load_queries
+from tests.core.counting import counting
 from tests.fakes import OUR_NUMBER, SOMEBODY, Bot
 
 DELIVERIES = "SELECT * FROM deliveries ORDER BY id"
@@ -187,3 +188,62 @@ def test_a_stored_report_is_told_once(bot: Bot) -> None:
     now_it_is(bot, "sent")
     bot.outbox.ask_after(10)
     assert len(bot.rows("SELECT * FROM reports")) == 1
+
+
+def told(bot: Bot, *reports: tuple[str, str, str]) -> None:
+    """They come together: status, the provider's id and code of each."""
+    for status, provider_id, error_code in reports:
+        bot.door.report(
+            StatusReport(
+                channel="twilio",
+                provider_id=provider_id,
+                status=status,
+                received_at=datetime.now(UTC),
+                error_code=error_code,
+            )
+        )
+    bot.outbox.take_reports()
+
+
+def test_many_reports_take_as_many_round_trips_as_one(database_url: str, redis_url: str) -> None:
+    with counting(database_url) as (url, wire):
+        bot = Bot(url, redis_url)
+        for number in range(9):
+            bot.say("hello", sender=f"whatsapp:+49170000000{number}")
+        ids = [delivery["provider_id"] for delivery in bot.rows(DELIVERIES)]
+        wire.reset()
+        told(bot, *((status, provider_id, "") for status in ("sent", "delivered", "read") for provider_id in ids))
+        counted = (wire.statements, wire.round_trips)
+        assert {delivery["status"] for delivery in bot.rows(DELIVERIES)} == {"read"}
+        bot.close()
+    assert counted == (5, 5)  # BEGIN, stored, found, applied, COMMIT: nothing waits to be sent
+
+
+def test_what_comes_together_counts_once_and_only_forward(bot: Bot) -> None:
+    for number in (1, 2, 3):
+        bot.say("hello", sender=f"whatsapp:+49170000000{number}")
+    first, second, third = (delivery["provider_id"] for delivery in bot.rows(DELIVERIES))
+    told(
+        bot,
+        ("read", first, ""),
+        ("sent", second, ""),
+        ("sent", first, ""),
+        ("undelivered", second, "63016"),
+        ("delivered", third, ""),
+        ("read", first, ""),
+        ("delivered", second, ""),
+        ("failed", third, "63016"),
+        ("sent", "MMunknown", ""),
+    )
+    assert [(d["status"], d["state"]) for d in bot.rows(DELIVERIES)] == [
+        ("read", "accepted"),
+        ("undelivered", "failed"),
+        ("delivered", "accepted"),
+    ]
+    assert len(bot.rows("SELECT * FROM reports")) == 8
+
+
+def test_a_passing_failure_that_comes_with_a_later_sent_is_not_sent_anew(bot: Bot) -> None:
+    bot.say("hello")
+    told(bot, ("failed", FIRST_ID, "63018"), ("sent", FIRST_ID, ""))
+    assert [d["state"] for d in bot.rows(DELIVERIES)] == ["failed"]
