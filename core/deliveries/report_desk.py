@@ -52,13 +52,13 @@ class ReportDesk:
     def take(self) -> int:
         """Stores and applies the reports that wait in Redis, until none is left; returns how many there were.
 
-        One does so at a time, of all workers: while another is at it there are none.
+        One does so at a time, of all workers: while another is at it there are none. What cannot be read or applied is
+        kept apart as a dead letter.
         Raises: Transient when Redis or Postgres is away; what was not stored stays in Redis.
         """
         taken, reader = 0, uuid4().hex
         while entries := self._inboxes.read_reports(reader=reader, limit=REPORTS_AT_ONCE):
-            with self._store.transaction() as transaction:
-                freed = self._reports.take(transaction, _readable(transaction, entries))
+            freed = self._apply(entries)
             taken += len(entries)
             left = self._inboxes.remove_reports(entries, reader=reader)
             for conversation_id in sorted(freed):
@@ -66,6 +66,30 @@ class ReportDesk:
             if left == 0:
                 break
         return taken
+
+    def _apply(self, entries: Sequence[bytes]) -> set[int]:
+        """Returns the conversations that may go on. Raises: Transient."""
+        try:
+            with self._store.transaction() as transaction:
+                return self._reports.take(transaction, _readable(transaction, entries))
+        except Transient:
+            raise
+        except Exception:  # noqa: BLE001 - whatever is wrong with one of them: else the same would come for ever
+            _log.exception("reports_not_applied")
+        return {conversation_id for entry in entries for conversation_id in self._apply_alone(entry)}
+
+    def _apply_alone(self, entry: bytes) -> set[int]:
+        """The same for one, which is kept apart where that fails. Raises: Transient."""
+        try:
+            with self._store.transaction() as transaction:
+                return self._reports.take(transaction, _readable(transaction, [entry]))
+        except Transient:
+            raise
+        except Exception as error:  # noqa: BLE001 - its text may repeat values: only its kind is kept
+            reason = f"not applied: {type(error).__name__}"
+        with self._store.transaction() as transaction:
+            _bury(transaction, entry, reason)
+        return set()
 
     def ask_after(self, limit: int) -> int:
         """Asks what became of deliveries of which no final report came; returns how many were asked about.
@@ -99,9 +123,13 @@ def _readable(transaction: Transaction, entries: Sequence[bytes]) -> list[Status
         try:
             reports.append(load_report(entry))
         except Unreadable as error:
-            transaction.run("bury", source="reports", payload=entry, reason=str(error))
-            metrics.DEAD_LETTERS.labels("reports").inc()
+            _bury(transaction, entry, str(error))
     return reports
+
+
+def _bury(transaction: Transaction, entry: bytes, reason: str) -> None:
+    transaction.run("bury", source="reports", payload=entry, reason=reason)
+    metrics.DEAD_LETTERS.labels("reports").inc()
 
 
 def _as_report(delivery: _Unreported, message: ProviderMessage) -> StatusReport:

@@ -7,7 +7,7 @@ import pytest
 
 from core.delivery import RANKS
 from core.errors import Ambiguous, Permanent, Transient
-from core.model import StatusReport
+from core.model import StatusReport, load_report
 from core.ports import ProviderMessage
 from core.store import load_queries
 from tests.core.counting import counting
@@ -247,3 +247,17 @@ def test_a_passing_failure_that_comes_with_a_later_sent_is_not_sent_anew(bot: Bo
     bot.say("hello")
     told(bot, ("failed", FIRST_ID, "63018"), ("sent", FIRST_ID, ""))
     assert [d["state"] for d in bot.rows(DELIVERIES)] == ["failed"]
+
+
+def test_a_report_that_cannot_be_applied_is_kept_apart_and_holds_up_no_other(bot: Bot) -> None:
+    bot.say("hello")
+    beyond = StatusReport(
+        channel="twilio", provider_id="MMbeyond", status="sent", received_at=datetime.now(UTC), delivery_id=2**70
+    )
+    bot.door.report(beyond)
+    told(bot, ("delivered", FIRST_ID, ""), ("sent", FIRST_ID, ""))
+    assert bot.rows(DELIVERIES)[0]["status"] == "delivered"
+    (letter,) = bot.rows("SELECT source, payload, reason FROM dead_letters")
+    assert (letter["source"], load_report(letter["payload"])) == ("reports", beyond)
+    assert letter["reason"] == "not applied: NumericValueOutOfRange"
+    assert bot.inboxes.backlog().reports == 0
