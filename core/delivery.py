@@ -41,8 +41,10 @@ _AGAIN: Final[Mapping[str, timedelta]] = {
     "63018": timedelta(seconds=10),  # Meta's rate limit for the sender or for the pair
 }
 _ONCE_MORE: Final = frozenset({"30008", "63019"})  # unknown error; media could not be fetched
+REFUSED_FOR: Final = timedelta(minutes=5)
+"""How long our number rests when the provider refuses us, whatever code it gives or without one."""
 _PAUSES: Final[Mapping[str, timedelta]] = {
-    "20003": timedelta(minutes=5),  # our credentials are not accepted
+    "20003": REFUSED_FOR,  # our credentials are not accepted
     "60728": timedelta(minutes=10),  # hourly limit
     "63001": timedelta(minutes=10),  # the channel's own credentials
     "63007": timedelta(minutes=10),  # our number is not set up for WhatsApp

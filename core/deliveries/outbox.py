@@ -18,7 +18,7 @@ from core.deliveries.doubts import Doubts
 from core.deliveries.report_desk import ReportDesk
 from core.deliveries.reports import Reports
 from core.deliveries.settling import Attempt, Settling
-from core.delivery import Remedy, pause, remedy
+from core.delivery import REFUSED_FOR, Remedy, pause, remedy
 from core.errors import Ambiguous, OutsideError, Permanent, Transient
 from core.ports import Channel, Inboxes, Outgoing
 from core.retry import backoff, given_up
@@ -142,8 +142,8 @@ class Outbox:
         except Transient as error:
             return self._again(claim, error)
         except Permanent as error:
-            if remedy(error.code) is Remedy.PAUSE_SENDER:  # our account's trouble, not this message's
-                return self._rest(claim, error)
+            if _is_of_our_account(error):
+                return self._again(claim, error)
             log.warning("send_failed", code=error.code, reason=error.reason)
             _count("failed", error.code)
             self._settling.fail(claim, error.code or error.reason)
@@ -241,25 +241,26 @@ class Outbox:
         )
         return False
 
-    def _again(self, claim: Claim, error: Transient) -> bool:
-        """A row says when; the sweep wakes it. Both bounds reached: never again."""
+    def _again(self, claim: Claim, error: Transient | Permanent) -> bool:
+        """A row says when, that of our number where it is our account's trouble. One bound reached: never again."""
         code = error.code or error.reason
         if given_up(claim.failures, age=claim.age, max_age=self._settings.retry_max_age):
             _count("failed", error.code)
             self._settling.fail(claim, code)
             return True
-        if remedy(error.code) is Remedy.PAUSE_SENDER:
-            return self._rest(claim, error)
+        after = error.after if isinstance(error, Transient) else None
+        if _is_of_our_account(error):
+            return self._rest(claim, error, after or timedelta(0))
         left = self._settings.retry_max_age - claim.age
-        wait = backoff(claim.failures, after=error.after, left=left, random=self._random)
+        wait = backoff(claim.failures, after=after, left=left, random=self._random)
         _count("again", error.code)
         _log.info("send_again", delivery=claim.delivery_id, reason=error.reason, code=error.code)
         self._settling.settle("retry_delivery", claim, code=code, wait=wait)
         return False
 
-    def _rest(self, claim: Claim, error: OutsideError) -> bool:
+    def _rest(self, claim: Claim, error: OutsideError, after: timedelta) -> bool:
         """Our account's trouble: the number rests, and the message waits without having failed."""
-        wait = max(pause(error.code) or timedelta(0), getattr(error, "after", None) or timedelta(0))
+        wait = max(pause(error.code) or REFUSED_FOR, after)
         _log.error("sender_rests", code=error.code, wait_s=wait.total_seconds())
         _count("rests", error.code)
         metrics.SENDER_PAUSES.labels(metrics.code_label(error.code)).inc()
@@ -270,6 +271,11 @@ class Outbox:
             _log.warning("not_settled", delivery=claim.delivery_id, statement="pause_sender", reason=str(lost))
         self._settling.settle("drop_claim", claim)
         return False
+
+
+def _is_of_our_account(error: Transient | Permanent) -> bool:
+    """Trouble that says nothing of the message: its code is known for it, or our credentials were refused."""
+    return error.reason == "auth" or remedy(error.code) is Remedy.PAUSE_SENDER
 
 
 def _span(claim: Claim) -> tracing.Span:

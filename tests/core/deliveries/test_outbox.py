@@ -93,17 +93,30 @@ def test_a_transient_refusal_is_a_row_that_says_when(bot: Bot) -> None:
     assert states(bot) == ["accepted"]
 
 
-def test_trouble_with_our_own_account_is_waited_for_and_fails_no_message(bot: Bot) -> None:
-    bot.channel.outcomes = [Permanent("auth", code="20003")]
+@pytest.mark.parametrize("code", ["20003", "20005", "20403", ""])
+def test_trouble_with_our_own_account_is_waited_for_and_fails_no_message(bot: Bot, code: str) -> None:
+    bot.channel.outcomes = [Permanent("auth", code=code)]
     bot.say("hello")
     bot.say("anybody?", sender="whatsapp:+491700000002")
     assert states(bot) == ["waiting", "waiting"]
     assert len(bot.channel.sent) == 1  # the number rests, for everybody
     assert bot.outbox.due(10) == []
+    assert bot.rows("SELECT paused_until > now() + interval '4 minutes' AS rests FROM senders") == [{"rests": True}]
     bot.change("UPDATE senders SET paused_until = now()")
     sweep(bot)
     assert states(bot) == ["accepted", "accepted"]
     assert {d["failures"] for d in bot.rows(DELIVERIES)} == {0}
+
+
+@pytest.mark.parametrize("refusal", [Permanent("auth", code="20003"), Transient("rejected", code="63038")], ids=repr)
+def test_trouble_with_our_own_account_is_waited_for_no_longer_than_anything_else(bot: Bot, refusal: Exception) -> None:
+    bot.channel.outcomes = [refusal, refusal]
+    bot.say("hello")
+    bot.change("UPDATE senders SET paused_until = now()")
+    bot.change("UPDATE deliveries SET created_at = now() - interval '61 minutes'")
+    sweep(bot)
+    assert states(bot) == ["failed"]
+    assert len(bot.channel.sent) == 2
 
 
 def test_a_doubtful_send_that_was_accepted_is_found_and_not_sent_again(bot: Bot) -> None:
