@@ -31,6 +31,8 @@ SOON: Final = timedelta(milliseconds=50)
 """A place in time this close is taken as now."""
 PAUSE: Final = timedelta(seconds=1.5)
 """Between an acceptance without a report and the next piece: two creates close together may arrive swapped."""
+PLACE_GOOD_FOR: Final = timedelta(seconds=1)
+"""A place in time that passed longer ago is none: after a rest all that were missed would go at once."""
 CLAIM_GOOD_FOR: Final = timedelta(seconds=2)
 """A worker whose own clock shows more since the claim was frozen in between and must not send any more."""
 
@@ -44,7 +46,10 @@ class Claim(Attempt):
 
     failures: int
     age: timedelta
-    slot_at: datetime | None
+    has_place: bool
+    """In the time of our number, and it is now."""
+    had_place: bool
+    """One that was missed counts: against the limit of the pair it was taken already."""
     traceparent: str | None = None
 
 
@@ -114,6 +119,7 @@ class Outbox:
                     conversation_id=conversation_id,
                     worker_id=self._worker_id,
                     pause=PAUSE,
+                    good_for=PLACE_GOOD_FOR,
                 )
                 if claim is not None and not self._takes_place(transaction, claim):
                     claim = None
@@ -224,10 +230,10 @@ class Outbox:
 
     def _takes_place(self, transaction: Transaction, claim: Claim) -> bool:
         """Whether the delivery may go now by Meta's pair limit and by our number's rate; else its row says when."""
-        if self._send_every is None or claim.slot_at is not None:
+        if self._send_every is None or claim.has_place:
             return True
         slot_at = None
-        if transaction.value(
+        if claim.had_place or transaction.value(
             "take_pair_place", conversation_id=claim.conversation_id, every=PAIR_EVERY, burst=PAIR_BURST
         ):
             slot = transaction.one(

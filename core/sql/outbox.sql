@@ -17,7 +17,8 @@ WHERE d.conversation_id = %(conversation_id)s AND d.id = (
     WHERE p.conversation_id = d.conversation_id AND p.id < d.id AND p.state = 'accepted'
       AND p.status_rank < 3 AND p.accepted_at > now() - %(pause)s::interval)
 RETURNING d.id AS delivery_id, d.conversation_id, d.attempts AS fence, d.channel, d.sender, d.recipient, d.body,
-          d.failures, now() - d.created_at AS age, d.slot_at, d.traceparent;
+          d.failures, now() - d.created_at AS age, d.slot_at IS NOT NULL AS had_place,
+          coalesce(d.slot_at > now() - %(good_for)s::interval, false) AS has_place, d.traceparent;
 
 -- name: due_conversations
 -- Conversations whose next delivery may go now, longest due first. The head of each is looked up in it alone: comparing
@@ -64,7 +65,7 @@ SET state = 'waiting', failures = failures + 1, error_code = %(code)s, worker_id
 WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state = 'sending';
 
 -- name: drop_claim
--- Nothing was sent under this claim: it waits again, and the attempt does not count.
+-- Nothing went out under this claim: it waits again, and has not failed. The attempt stays counted: it is the fence.
 UPDATE deliveries SET state = 'waiting', worker_id = NULL
 WHERE id = %(delivery_id)s AND attempts = %(fence)s AND state = 'sending';
 

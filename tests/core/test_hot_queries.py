@@ -38,7 +38,8 @@ VALUES: Mapping[str, Any] = {
     "cost_usd": 0, "cut": False, "deadline": timedelta(minutes=2), "decision": Jsonb({}), "delete_asked": False,
     "delivery_id": 7, "delivery_ids": [7], "despite_waiting": False, "error_code": "", "error_codes": [""],
     "every": timedelta(seconds=1), "external": "",
-    "failure": "", "fence": 1, "free_at": NOW, "grace": timedelta(seconds=5), "hashes": [b""], "history": 20,
+    "failure": "", "fence": 1, "free_at": NOW, "good_for": timedelta(seconds=1), "grace": timedelta(seconds=5),
+    "hashes": [b""], "history": 20,
     "host": "", "id": 7, "in_log": timedelta(hours=26), "keep": timedelta(days=30), "kind": "address",
     "kinds": ["address"], "language": None, "last_message_at": NOW, "late": False, "lates": [False],
     "lease": timedelta(minutes=1), "limit": 50, "llm_ms": 1, "message_ids": [7], "moderation": None,
@@ -169,7 +170,9 @@ def backlog(postgres_server: Postgres, request: pytest.FixtureRequest) -> Iterat
 def looked_at_for(connection: psycopg.Connection[Any], name: str, **params: object) -> float:
     with connection.transaction(force_rollback=True):
         explain = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_queries()[name]
-        ((plans,),) = connection.execute(explain, {"pause": timedelta(seconds=1.5)} | params).fetchall()
+        ((plans,),) = connection.execute(
+            explain, {"pause": timedelta(seconds=1.5), "good_for": timedelta(seconds=1)} | params
+        ).fetchall()
     return looked_at(plans[0]["Plan"])
 
 

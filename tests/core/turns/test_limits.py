@@ -1,5 +1,6 @@
 """One rate for all workers, Meta's pair limit, and what a person or a day may use."""
 
+import itertools
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -54,6 +55,28 @@ def test_a_place_once_taken_is_used_and_not_asked_for_again(paced: Bot) -> None:
     assert len(paced.channel.sent) == 2
     (sender,) = paced.rows("SELECT extract(epoch FROM free_at - now()) AS ahead FROM senders")
     assert sender["ahead"] < 6.1
+
+
+def test_after_a_rest_what_missed_its_place_takes_places_anew(database_url: str, redis_url: str) -> None:
+    every = timedelta(seconds=1)
+    bot = Bot(database_url, redis_url, send_every=every)
+    bot.channel.outcomes = [Transient("rejected", code="63017")]
+    for number in range(12):
+        say_as(bot, number)
+    assert len(bot.channel.sent) == 1
+    bot.change("UPDATE deliveries SET state = 'waiting', worker_id = NULL, slot_at = now() + id * interval '0.1 s'")
+    for table, columns in (("deliveries", ("slot_at", "next_attempt_at")), ("senders", ("free_at", "paused_until"))):
+        back = ", ".join(f"{column} = {column} - interval '6 seconds'" for column in columns)
+        bot.change(f"UPDATE {table} SET {back}")
+    for conversation_id in bot.outbox.due(50):
+        bot.outbox.push(conversation_id)
+    waits = bot.rows("SELECT slot_at FROM deliveries WHERE state = 'waiting' ORDER BY slot_at")
+    assert len(waits) + len(bot.channel.sent) - 1 == 12
+    assert len(waits) >= 8  # the others' new places came while this ran
+    assert all(later["slot_at"] - sooner["slot_at"] >= every for sooner, later in itertools.pairwise(waits))
+    (person,) = bot.rows("SELECT max(pair_free_at) < now() + %(two)s AS once FROM conversations", two=PAIR_EVERY * 1.5)
+    assert person["once"]  # the limit of the pair was asked for once
+    bot.close()
 
 
 def test_after_its_burst_a_person_gets_one_message_per_interval(paced: Bot) -> None:
