@@ -13,7 +13,8 @@ WHERE id = %(conversation_id)s AND pair_free_at <= now() + %(burst)s::interval
 RETURNING id;
 
 -- name: wait_for_place
--- Nothing went out under this claim: it waits for its time, and has not failed. The attempt stays counted: it is the fence.
+-- Nothing went out under this claim: it waits for its time, and has not failed. The attempt stays counted: it is the
+-- fence.
 UPDATE deliveries d
 SET state = 'waiting', worker_id = NULL, slot_at = coalesce(%(slot_at)s::timestamptz, d.slot_at),
     next_attempt_at = coalesce(%(slot_at)s::timestamptz, c.pair_free_at - %(burst)s::interval)

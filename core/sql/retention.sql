@@ -1,6 +1,7 @@
 -- name: drop_old_turns
 -- One batch of turns that ended before that time, with what was said and sent in them; returns how many. Rows that
 -- somebody works on are passed over. The hashes stay: what catch-up and audit find in the provider's log is known.
+-- They are found by turns_spent, the only index of finished_at, though nobody sums up costs by it any more.
 WITH old AS MATERIALIZED (
     SELECT t.id
     FROM turns t

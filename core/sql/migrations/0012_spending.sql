@@ -1,6 +1,6 @@
 -- What was paid on each day of UTC, so that nobody sums up a day's turns to ask about the budget. Several rows a day:
 -- at one of them turns that end at once would wait for each other. By a trigger, because during an upgrade the release
--- before pays too. It still reads turns_spent: a later release drops that index.
+-- before pays too. It sums up turns_spent, an index that stays: retention finds by it which turns ended long ago.
 
 CREATE TABLE spending (
     day date NOT NULL,
