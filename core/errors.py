@@ -7,6 +7,8 @@ from typing import Final, Self
 
 NOT_MIGRATED: Final = "not_migrated"
 """The reason of a Transient that ends with `sisters migrate`: the database is not of this release."""
+EMPTY: Final = "empty"
+"""The reason of a Transient: a model answered, and nothing of it shows. Whoever writes can bring that about."""
 
 
 class ConfigurationError(Exception):

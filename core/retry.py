@@ -20,6 +20,6 @@ def backoff(failures: int, *, after: timedelta | None, left: timedelta, random: 
     return max(min(wait, left + timedelta(seconds=1)), timedelta(0))
 
 
-def given_up(failures: int, *, age: timedelta, max_age: timedelta) -> bool:
+def given_up(failures: int, *, age: timedelta, max_age: timedelta, at_most: int = ATTEMPTS_AT_MOST) -> bool:
     """Whether either bound is reached."""
-    return failures >= ATTEMPTS_AT_MOST or age > max_age
+    return failures >= at_most or age > max_age

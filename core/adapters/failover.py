@@ -10,12 +10,13 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from core.adapters.breaker import Breaker
-from core.errors import NOTHING, OutsideError, Permanent, Spent, Transient
+from core.errors import EMPTY, NOTHING, OutsideError, Permanent, Spent, Transient
 from core.ports import ChatMessage, Choice, Completion, Llm
 
 FAIR: Final = timedelta(seconds=10)
 """A call that the turn's deadline ended after less than this tells nothing about the provider."""
-_ABOUT_THE_REQUEST: Final = "rejected"
+_ABOUT_THE_REQUEST: Final = ("rejected", EMPTY)
+"""The provider works: somebody may ask for nothing, and five who did would close it to everybody."""
 _NEVER_ASKED: Final = "encoding"
 
 _SECONDS: Final = Histogram(
@@ -118,7 +119,7 @@ class Failover:
         """Tells the breaker what the failure says of its provider; seconds."""
         if error.reason == _NEVER_ASKED or (left <= 0 and granted < FAIR.total_seconds()):
             breaker.unknown(ticket)
-        elif error.reason == _ABOUT_THE_REQUEST:
+        elif error.reason in _ABOUT_THE_REQUEST:
             breaker.worked(ticket)
         else:
             return breaker.failed(ticket, error)
@@ -126,13 +127,17 @@ class Failover:
 
 
 def _summed_up(failures: Sequence[OutsideError]) -> OutsideError:
-    """What the failures of all providers come to: the first of those that may end by themselves, if any may."""
+    """What the failures of all providers come to: the first of those that may end by themselves, if any may.
+
+    Where one answered with nothing, that it is: so often as it is asked again, so often it is paid.
+    """
     spent = sum((failure.spent for failure in failures), start=NOTHING)
     passing = [failure for failure in failures if isinstance(failure, Transient)]
     if not passing:
         return failures[0].having_spent(spent)
     waits = [failure.after or timedelta(0) for failure in passing]
-    return Transient(passing[0].reason, code=passing[0].code, after=min(waits) or None).having_spent(spent)
+    told = next((failure for failure in passing if failure.reason == EMPTY), passing[0])
+    return Transient(told.reason, code=told.code, after=min(waits) or None).having_spent(spent)
 
 
 def _count(spent: Spent, name: str) -> None:

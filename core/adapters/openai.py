@@ -20,7 +20,7 @@ from core.adapters.thoughts import without_thoughts
 from core.adapters.tools import as_tool, chosen_option, speaks_of_tools
 from core.adapters.transport import Transport, retry_after
 from core.config import Provider
-from core.errors import OutsideError, Permanent, Spent, Transient
+from core.errors import EMPTY, OutsideError, Permanent, Spent, Transient
 from core.ports import ChatMessage, Choice, Completion
 
 MAX_TOKENS: Final = 500
@@ -137,7 +137,7 @@ class OpenAiLlm:
         text = "" if refused or chosen else self._spoken(given.message.text, cut=cut)
         if not refused and not _shows(text):
             if chosen is None:
-                raise Transient("empty").having_spent(spent)
+                raise Transient(EMPTY).having_spent(spent)
             text = ""
         return Completion(
             text=text,

@@ -34,7 +34,7 @@ WITH held AS (
                     SELECT FROM messages own WHERE own.turn_id = %(turn_id)s AND own.command IS NOT NULL)
                 ELSE w.commands = 0 OR w.place = 1 END)
 )
-SELECT t.id AS turn_id, t.conversation_id, t.failures, t.superseded, t.created_at AS waiting_since,
+SELECT t.id AS turn_id, t.conversation_id, t.failures, t.reason AS last_reason, t.superseded, t.created_at AS waiting_since,
        c.person_id, c.channel, c.sender, c.recipient, c.profile_name, c.character, c.language, c.route_state,
        c.last_message_at, c.welcomed_at, c.silenced_at, c.delete_asked_at, c.failure_notice_at, c.limit_notice_at,
        t.deadline_at - now() AS time_left, now() AS now,

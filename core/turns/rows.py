@@ -22,6 +22,8 @@ class TurnRow:
     turn_id: int
     conversation_id: int
     failures: int
+    last_reason: str | None
+    """What its attempt before this one failed for."""
     superseded: bool
     waiting_since: datetime
     person_id: int

@@ -10,7 +10,7 @@ import structlog
 
 from core import tracing
 from core.cast.characters import Cast
-from core.errors import OutsideError, Permanent, Transient
+from core.errors import EMPTY, OutsideError, Permanent, Transient
 from core.moderation import Judgement, judge
 from core.ports import Completion, Llm, Moderator
 from core.prompting import Occasion, Said, build_prompt, hand_over, own_names
@@ -19,8 +19,6 @@ from core.turns.presence import Presence
 from core.turns.voice import Voice
 from core.turns.work import Answer, Attempt, Check
 
-_EMPTY: Final = "empty"
-"""The reason of an answer that shows nothing, here and in the adapters."""
 _UNSURE: Final = ("stay", "default")
 """Tiers that mean that nobody was sure: only then may the model hand over."""
 
@@ -96,7 +94,7 @@ class Speech:
             try:
                 text = self._say(each, self._ask(each, attempt, occasion), attempt)
             except (_Declined, Permanent, Transient) as error:
-                if isinstance(error, Transient) and error.reason != _EMPTY:
+                if isinstance(error, Transient) and error.reason != EMPTY:
                     raise
                 silent.append(error)
                 _log.info("left_out", turn=voice.work.turn_id, character=each.character.id, reason=error.reason)
@@ -138,7 +136,7 @@ class Speech:
         if completion.cut:
             text = cut_to_sentence(text)
         if not text:
-            raise Transient(_EMPTY)
+            raise Transient(EMPTY)
         if self._check("out", [text], attempt) is not Judgement.PASS:
             raise _Declined("moderation_out", voice)
         return text

@@ -13,11 +13,11 @@ from core import metrics, tracing
 from core.cast.files import WHY
 from core.config import TurnSettings
 from core.deliveries.outbox import Outbox
-from core.errors import NOTHING, OutsideError, Permanent, Spent, Transient
+from core.errors import EMPTY, NOTHING, OutsideError, Permanent, Spent, Transient
 from core.intake import HeldTurn
 from core.model import person_key
 from core.prompting import HISTORY_MESSAGES
-from core.retry import backoff, given_up
+from core.retry import ATTEMPTS_AT_MOST, backoff, given_up
 from core.store import Store
 from core.turns.answer import Answerer
 from core.turns.rows import NOTICE_AGAIN_AFTER, TurnRow, Waiting, cost, ending, work_of
@@ -26,6 +26,8 @@ from core.turns.work import Answer, Attempt, OwnMessage, Work
 MESSAGES_PER_TURN: Final = 100
 CLAIMS_AT_MOST: Final = 10
 """A turn claimed so often without ending, or saying why not, is taken to end the workers that run it."""
+EMPTY_AT_MOST: Final = 3
+"""Attempts of a turn, after which a second answer in a row that shows nothing is its last."""
 CRASH_WAITS: Final = timedelta(seconds=10)
 """At least so long after a crash of our own: it is hardly over in a second."""
 UNRUN_AFTER: Final = timedelta(seconds=5)
@@ -167,10 +169,15 @@ class Turns:
     def _failed(self, row: TurnRow, work: Work, error: OutsideError) -> Answer | None:
         """The notice, when trying again is pointless or has taken too long; else None.
 
-        Nobody is kept waiting in silence for a time that will be too late: `after` counts as if it had passed.
+        Nobody is kept waiting in silence for a time that will be too late: `after` counts as if it had passed. An
+        answer that shows nothing is paid for each time, and mostly what the person asked for.
         """
         age = row.now - row.waiting_since + (getattr(error, "after", None) or timedelta(0))
-        if isinstance(error, Transient) and not given_up(row.failures, age=age, max_age=self._settings.retry_max_age):
+        empty_again = error.reason == row.last_reason == EMPTY  # not by chance, at the end of an outage
+        attempts = EMPTY_AT_MOST - 1 if empty_again else ATTEMPTS_AT_MOST
+        if isinstance(error, Transient) and not given_up(
+            row.failures, age=age, max_age=self._settings.retry_max_age, at_most=attempts
+        ):
             return None
         _log.error("turn_failed", turn=row.turn_id, reason=error.reason, code=error.code, failures=row.failures)
         noticed = row.failure_notice_at is not None and row.now - row.failure_notice_at < NOTICE_AGAIN_AFTER

@@ -135,7 +135,7 @@ def test_a_vendor_that_asks_for_time_gets_it() -> None:
     assert scene.asked == [2, 3]
 
 
-@pytest.mark.parametrize("failure", [REJECTED, Permanent("encoding")])
+@pytest.mark.parametrize("failure", [REJECTED, Permanent("encoding"), Transient("empty")])
 def test_a_request_rejected_for_its_own_content_opens_nothing(failure: Exception) -> None:
     scene = Scene(failure)
     for _ in range(FAILURES * 2):
@@ -293,6 +293,11 @@ def test_every_provider_is_told_what_may_be_chosen() -> None:
     choice = Choice(name="hand_over", description="", argument="to", options={"ana": "Ana"})
     scene.failover.complete(PROMPT, deadline=scene.clock.now + 1, choice=choice)
     assert [provider.wished for provider in scene.providers] == [[choice], [choice]]
+
+
+@pytest.mark.parametrize("failures", [(SERVER, Transient("empty")), (Transient("empty"), SERVER)])
+def test_an_answer_that_shows_nothing_is_told_as_one_whoever_else_failed(failures: Sequence[Exception]) -> None:
+    assert Scene(*failures).fails().reason == "empty"
 
 
 PAID = Spent(tokens_in=100, tokens_out=7, cost_usd=Decimal("0.02"))

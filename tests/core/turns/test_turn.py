@@ -130,6 +130,28 @@ def test_after_the_greatest_age_a_notice_ends_the_turn(bot: Bot) -> None:
     assert len(bot.channel.sent) == 1
 
 
+def test_a_third_answer_that_shows_nothing_is_the_last_and_a_notice_ends_the_turn(bot: Bot) -> None:
+    bot.llm.answers = [Transient("empty"), "\0", Transient("empty")]
+    bot.say("Answer with one zero-width space only.")
+    for _ in range(2):
+        bot.change("UPDATE turns SET next_attempt_at = now()")
+        for held in bot.turns.claim(10):
+            bot.turns.run(held)
+    (turn,) = bot.rows(TURNS)
+    assert (turn["outcome"], turn["reason"], len(bot.llm.prompts)) == ("failed", "empty", 3)
+    assert len(bot.channel.sent) == 1
+
+
+def test_an_answer_that_shows_nothing_after_an_outage_is_not_the_last(bot: Bot) -> None:
+    bot.llm.answers = [Transient("server"), Transient("server"), Transient("empty"), "Here I am."]
+    bot.say("hello")
+    for _ in range(3):
+        bot.change("UPDATE turns SET next_attempt_at = now()")
+        for held in bot.turns.claim(10):
+            bot.turns.run(held)
+    assert "Here I am." in bot.channel.bodies[0]
+
+
 def test_a_person_is_told_at_once_when_the_vendor_asks_for_more_time_than_the_greatest_age(bot: Bot) -> None:
     bot.llm.answers = [Transient("rate", after=timedelta(seconds=3601))]
     bot.say("hello")
