@@ -1,6 +1,6 @@
 """From the inbox to Postgres: stores each message once, in the order of the door, and says that an answer is owed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
@@ -19,6 +19,8 @@ from core.store import Store, Transaction
 
 BATCH: Final = 100
 """Entries copied in one transaction: bounds its length, not the inbox."""
+INBOXES_AT_ONCE: Final = 100
+"""Asked for in one question to Redis: after an outage any number waits."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -102,21 +104,30 @@ class Intake:
                 break
         return stored
 
-    def drain_each(self, persons: Sequence[str], slots: Slots) -> tuple[int, int]:
-        """Drains those inboxes; returns how many messages were stored, and how many inboxes could not be.
+    def drain_waiting(self, slots: Slots, *, older_than: timedelta, go_on: Callable[[], None] = lambda: None) -> int:
+        """Drains every inbox that has waited longer; returns how many messages were stored.
 
-        One that cannot be stored stops no other, and waits to be tried again. Raises: Transient.
+        One that cannot be stored stops no other, and waits to be tried again. `go_on` is asked before each and may
+        raise. Raises: Transient.
         """
-        stored = failed = 0
-        for person in persons:
-            try:
-                stored += self.drain(person, slots)
-            except Transient:
-                raise
-            except Exception:  # noqa: BLE001 - whatever is wrong with one inbox
-                _log.exception("inbox_not_stored")
-                failed += 1
-        return stored, failed
+        stored, failed = 0, set[str]()
+        while True:
+            # What failed waits longest: asked for by their number, there is always room for others behind them.
+            limit = len(failed) + INBOXES_AT_ONCE
+            waiting = self._inboxes.waiting(older_than=older_than, limit=limit)
+            for person in waiting:
+                if person in failed:
+                    continue
+                go_on()
+                try:
+                    stored += self.drain(person, slots)
+                except Transient:
+                    raise
+                except Exception:  # noqa: BLE001 - whatever is wrong with one inbox
+                    _log.exception("inbox_not_stored")
+                    failed.add(person)
+            if len(waiting) < limit:
+                return stored
 
     def store_messages(self, messages: Sequence[InboundMessage], *, too_late: bool = False) -> int:
         """Stores messages of one person, oldest first, that came another way than the door; returns how many are new.

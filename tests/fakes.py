@@ -317,9 +317,7 @@ class Bot:
             worker_id=self.worker_id,
             turn_deadline=self.settings.deadline,
         )
-        self.upkeep = Upkeep(
-            store=self.store, inboxes=self.inboxes, intake=self.intake, worker_id=self.worker_id, clock=self.clock
-        )
+        self.upkeep = Upkeep(store=self.store, intake=self.intake, worker_id=self.worker_id, clock=self.clock)
         self.catch_up = self.started_catch_up()
         self.eraser = Eraser(store=self.store, inboxes=self.inboxes)
         self.slots = RunsHere(self.turns.run)
@@ -331,7 +329,6 @@ class Bot:
         line = Line(name="twilio", channel=self.channel, number=OUR_NUMBER)
         latecomers = Latecomers(
             store=self.store,
-            inboxes=self.inboxes,
             intake=self.intake,
             line=line,
             retry_max_age=self.settings.retry_max_age,

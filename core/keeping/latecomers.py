@@ -12,7 +12,7 @@ from core.delivery import folded
 from core.errors import OutsideError, Permanent
 from core.intake import HeldTurn, Intake
 from core.model import InboundMessage, Media
-from core.ports import Channel, Inboxes, ProviderMessage
+from core.ports import Channel, ProviderMessage
 from core.store import Store
 
 ANSWER_WINDOW: Final = timedelta(hours=24)
@@ -21,7 +21,6 @@ ANSWERED_AT_LEAST: Final = timedelta(hours=1)
 """However long RETRY_MAX_AGE_S is."""
 INBOX_OLD_AFTER: Final = timedelta(seconds=10)
 """What the log shows and an inbox still holds is copied from there, where it has all its fields; see catchup.GRACE."""
-INBOXES_AT_ONCE: Final = 1000
 IDS_AT_ONCE: Final = 1000
 MESSAGES_AT_ONCE: Final = 100
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -92,9 +91,8 @@ class _NoSlots:
 class Latecomers:
     """Stores what is missing: as waiting messages, or as too late."""
 
-    def __init__(self, *, store: Store, inboxes: Inboxes, intake: Intake, line: Line, retry_max_age: timedelta) -> None:
+    def __init__(self, *, store: Store, intake: Intake, line: Line, retry_max_age: timedelta) -> None:
         self._store = store
-        self._inboxes = inboxes
         self._intake = intake
         self._line = line
         # As long as WhatsApp carries an answer, less what trying for one may take. Not shorter: who was never
@@ -105,12 +103,14 @@ class Latecomers:
         """Stores those rows (inbound, oldest first) that we never had, person by person, in the log's order.
 
         Yields after each person how many are now owed an answer, how many it is too late for, and how many could not
-        be stored for a reason of our own and are worth another try. `go_on` is asked before each person and may
-        raise. Raises: Transient, Permanent.
+        be stored for a reason of our own and are worth another try. `go_on` is asked before each person, and before
+        each inbox that is taken in first, and may raise. Raises: Transient, Permanent.
         """
         if not self._missing(rows):
             return
-        self._drain_inboxes()
+        # After an outage of Postgres the inboxes hold what the log shows: that came through the door, and in order.
+        # All of them, or whoever is left over gets the log's rows, which lack button, place and quotation.
+        self._intake.drain_waiting(_NoSlots(), older_than=INBOX_OLD_AFTER, go_on=go_on)
         for person_id, theirs in self._by_person(self._missing(rows)):
             go_on()
             try:
@@ -139,11 +139,6 @@ class Latecomers:
             with self._store.transaction() as transaction:
                 known.update(transaction.values("known_to_us", channel=self._line.name, provider_ids=some))
         return known
-
-    def _drain_inboxes(self) -> None:
-        """After an outage of Postgres the inboxes hold what the log shows: that came through the door, and in order."""
-        waiting = self._inboxes.waiting(older_than=INBOX_OLD_AFTER, limit=INBOXES_AT_ONCE)
-        self._intake.drain_each(waiting, _NoSlots())
 
     def _by_person(self, rows: Sequence[ProviderMessage]) -> Sequence[tuple[int | None, Sequence[ProviderMessage]]]:
         """The rows by who wrote them; the log tells an address alone, of which a person may have several."""

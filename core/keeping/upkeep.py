@@ -12,7 +12,6 @@ import structlog
 
 from core import __version__, metrics
 from core.intake import Intake, Slots
-from core.ports import Inboxes
 from core.store import Store
 
 BEAT_EVERY: Final = timedelta(seconds=2)
@@ -20,7 +19,6 @@ SILENT_AFTER: Final = timedelta(seconds=8)
 """A worker without a sign of life for so long has lost its turns; swept every second: taken over within 10 s."""
 INBOX_STALE_AFTER: Final = timedelta(seconds=3)
 """An inbox that waits longer than this has lost its wake-up, or whoever was draining it."""
-INBOXES_AT_ONCE: Final = 100
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -32,13 +30,11 @@ class Upkeep:
         self,
         *,
         store: Store,
-        inboxes: Inboxes,
         intake: Intake,
         worker_id: UUID,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self._inboxes = inboxes
         self._intake = intake
         self._worker_id = worker_id
         self._clock = clock
@@ -90,10 +86,4 @@ class Upkeep:
 
     def drain_stale_inboxes(self, slots: Slots) -> int:
         """Stores what waits in inboxes that nobody drains; returns how many messages. Raises: Transient."""
-        stored = 0
-        while persons := self._inboxes.waiting(older_than=INBOX_STALE_AFTER, limit=INBOXES_AT_ONCE):
-            stored_now, failed = self._intake.drain_each(persons, slots)
-            stored += stored_now
-            if failed or len(persons) < INBOXES_AT_ONCE:
-                break
-        return stored
+        return self._intake.drain_waiting(slots, older_than=INBOX_STALE_AFTER)

@@ -15,7 +15,7 @@ from core.adapters.failover import Failover
 from core.adapters.model_files import cache_directory
 from core.adapters.moderation import NoModerator, OpenAiModerator
 from core.adapters.openai import OpenAiLlm
-from core.adapters.redis_inbox import RedisInboxes, inboxes, knock
+from core.adapters.redis_inbox import inboxes, knock
 from core.adapters.twilio import STATUS_PATH, TwilioChannel
 from core.adapters.wakeups import QueueDepth
 from core.cast.characters import Cast, load_cast
@@ -166,9 +166,9 @@ def worker_parts(read: WorkerEnvironment, *, concurrency: int) -> WorkerParts:
         intake=intake,
         turns=Turns(store=store, answerer=answerer, outbox=outbox, worker_id=worker_id, settings=read.turn),
         outbox=outbox,
-        upkeep=Upkeep(store=signs, inboxes=box, intake=intake, worker_id=worker_id),
+        upkeep=Upkeep(store=signs, intake=intake, worker_id=worker_id),
         eraser=Eraser(store=store, inboxes=box),
-        catch_up=_catch_up(store, box, intake, _line(read.twilio, channel), worker_id, read.turn),
+        catch_up=_catch_up(store, intake, _line(read.twilio, channel), worker_id, read.turn),
         retention=Retention(store=store, settings=read.retention),
         presence=presence,
         sampler=Sampler(store=store, inboxes=box, queue=queue, levels=levels, budget_usd=read.limits.budget_usd),
@@ -203,7 +203,7 @@ def catch_up(environ: Mapping[str, str]) -> Generator[CatchUp]:
     intake = Intake(store=store, inboxes=box, cast=cast, worker_id=worker_id, turn_deadline=turn.deadline)
     with closing(store), closing(box), closing(TwilioChannel(twilio, status_url="", connections=1)) as channel:
         knock(redis.url)
-        yield _catch_up(store, box, intake, _line(twilio, channel), worker_id, turn)
+        yield _catch_up(store, intake, _line(twilio, channel), worker_id, turn)
 
 
 def read_worker(environ: Mapping[str, str]) -> WorkerEnvironment:
@@ -260,10 +260,8 @@ def _line(twilio: TwilioSettings, channel: TwilioChannel) -> Line:
     return Line(name=TWILIO, channel=channel, number=twilio.number)
 
 
-def _catch_up(
-    store: Store, box: RedisInboxes, intake: Intake, line: Line, worker_id: UUID, turn: TurnSettings
-) -> CatchUp:
-    latecomers = Latecomers(store=store, inboxes=box, intake=intake, line=line, retry_max_age=turn.retry_max_age)
+def _catch_up(store: Store, intake: Intake, line: Line, worker_id: UUID, turn: TurnSettings) -> CatchUp:
+    latecomers = Latecomers(store=store, intake=intake, line=line, retry_max_age=turn.retry_max_age)
     return CatchUp(store=store, latecomers=latecomers, line=line, worker_id=worker_id)
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -9,6 +10,7 @@ import redis
 
 from core.adapters.redis_inbox import person_key
 from core.errors import Transient
+from core.keeping.catchup import TimeIsUp
 from core.model import Button, Location, Media
 from core.store import Store
 from tests.fakes import SOMEBODY, Bot, RunsHere
@@ -148,3 +150,16 @@ def test_everything_that_came_with_a_message_is_kept(bot: Bot) -> None:
 def test_nul_and_right_to_left_marks_do_no_harm(bot: Bot) -> None:
     bot.say("a\0b \u202eabc")
     assert bot.rows(INBOUND)[0]["text"] == "ab \u202eabc"
+
+
+def test_whoever_has_no_more_time_leaves_the_next_inbox_as_it_is(bot: Bot) -> None:
+    for sender in (SOMEBODY, "whatsapp:+491700000002"):
+        bot.accept("hello", sender=sender)
+
+    def once() -> None:
+        if bot.rows("SELECT FROM messages"):
+            raise TimeIsUp
+
+    with pytest.raises(TimeIsUp):
+        bot.intake.drain_waiting(bot.slots, older_than=timedelta(0), go_on=once)
+    assert bot.inboxes.backlog().inboxes == 1

@@ -16,9 +16,10 @@ import redis
 from core.adapters.redis_inbox import inboxes, person_key
 from core.config import DatabaseSettings
 from core.errors import Permanent, Transient
+from core.intake import INBOXES_AT_ONCE, Intake
 from core.keeping.catchup import GRACE, ROWS_AT_ONCE
 from core.keeping.latecomers import too_late
-from core.model import Location, Media
+from core.model import Button, Location, Media
 from core.ports import ProviderMessage
 from core.store import load_queries, migrate
 from tests.fakes import OUR_NUMBER, SOMEBODY, Bot
@@ -307,6 +308,25 @@ def test_what_waits_in_an_inbox_is_taken_from_there_with_all_its_fields(bot: Bot
     assert (second["text"], second["late"]) == ("really lost", True)
 
 
+def long_ago(bot: Bot, *senders: str) -> None:
+    """Their inboxes have waited since then."""
+    with redis.Redis.from_url(bot.redis_url) as client:  # pyright: ignore[reportUnknownMemberType]
+        client.zadd("sisters:waiting", {person_key(sender): 1 for sender in senders})  # pyright: ignore[reportUnknownMemberType]
+
+
+def test_however_many_inboxes_wait_the_log_overtakes_none_of_them(bot: Bot) -> None:
+    has_run(bot, minutes=20)
+    people = [f"whatsapp:+4917000{n:05d}" for n in range(INBOXES_AT_ONCE + 2)]
+    for sender in people:
+        message = bot.accept("yes", sender=sender, button=Button(payload="yes", text="yes"))
+        logged(bot, "yes", ago(minutes=2), sender=sender, provider_id=message.provider_id)
+    long_ago(bot, *people)
+    bot.catch_up.run_due()
+    rows = bot.rows(INBOUND)
+    assert len(rows) == len(people)
+    assert [row for row in rows if row["late"] or row["attachments"] is None] == []
+
+
 def test_a_late_delete_is_no_confirmation_of_one_written_after_it(bot: Bot) -> None:
     has_run(bot, minutes=20)
     logged(bot, "DELETE", ago(minutes=2))
@@ -386,7 +406,10 @@ def test_redis_away_is_waited_out_while_something_is_missing(bot: Bot) -> None:
     has_run(bot, hours=1)
     before = mark(bot)
     logged(bot, "lost", ago(minutes=2))
-    bot.inboxes = inboxes("redis://127.0.0.1:1/0")
+    away = inboxes("redis://127.0.0.1:1/0")
+    bot.intake = Intake(
+        store=bot.store, inboxes=away, cast=bot.cast, worker_id=bot.worker_id, turn_deadline=bot.settings.deadline
+    )
     bot.started_catch_up().run_due()
     assert mark(bot) == before
     assert bot.rows(INBOUND) == []

@@ -8,8 +8,9 @@ import redis
 
 from core.adapters.redis_inbox import person_key
 from core.errors import Transient
-from core.intake import HeldTurn
+from core.intake import INBOXES_AT_ONCE, HeldTurn
 from core.keeping.upkeep import SILENT_AFTER
+from tests.core.logged import logged
 from tests.fakes import SOMEBODY, Bot, RunsHere
 
 
@@ -89,6 +90,19 @@ def test_one_inbox_that_cannot_be_stored_stops_no_other(bot: Bot) -> None:
         for place, sender in enumerate((SOMEBODY, "whatsapp:+491700000002")):
             client.zadd("sisters:waiting", {person_key(sender): place})  # pyright: ignore[reportUnknownMemberType]
     assert bot.upkeep.drain_stale_inboxes(bot.slots) == 1
+    assert len(bot.channel.sent) == 1
+
+
+def test_inboxes_that_cannot_be_stored_are_no_wall_before_the_others(bot: Bot) -> None:
+    bot.change("ALTER TABLE messages ADD CONSTRAINT no_poison CHECK (text <> 'poison')")
+    people = [f"whatsapp:+4917000{n:05d}" for n in range(INBOXES_AT_ONCE + 2)]
+    with redis.Redis.from_url(bot.redis_url) as client:  # pyright: ignore[reportUnknownMemberType]
+        for place, sender in enumerate(people):
+            bot.accept("hello" if sender == people[-1] else "poison", sender=sender)
+            client.zadd("sisters:waiting", {person_key(sender): place})  # pyright: ignore[reportUnknownMemberType]
+    with logged() as lines:
+        assert bot.upkeep.drain_stale_inboxes(bot.slots) == 1
+    assert [line["event"] for line in lines.told()].count("inbox_not_stored") == len(people) - 1
     assert len(bot.channel.sent) == 1
 
 
