@@ -22,6 +22,10 @@ STATEMENT_TIMEOUT: Final = timedelta(seconds=10)
 POOL_TIMEOUT: Final = timedelta(seconds=10)
 """How long a thread waits for a free connection before the call counts as Transient."""
 
+_LOST: Final = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.IdleInTransactionSessionTimeout)
+"""Postgres is not the one that writes any more (after a failover), or gave up a connection of ours: an outage, though
+psycopg has them among the server's inner errors. The connection is well and worth nothing."""
+
 _Row = TypeVar("_Row")
 _Result = TypeVar("_Result")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
@@ -142,8 +146,8 @@ class Store:
     def transaction(self) -> Generator[Transaction]:
         """Commits on exit, rolls back on any exception.
 
-        Raises: Transient when Postgres is away, too slow, or lacks this release's tables; Conflict when a unique
-        constraint speaks; psycopg.Error where the values are to blame.
+        Raises: Transient when Postgres is away, too slow, only reads, or lacks this release's tables; Conflict when a
+        unique constraint speaks; psycopg.Error where the values are to blame.
         A Transient at the commit leaves open whether it took place: every caller is safe to repeat.
         """
         with self._connection() as connection, connection.transaction():
@@ -172,7 +176,13 @@ class Store:
     def _connection(self) -> Generator[psycopg.Connection[Any]]:
         try:
             with self._taken() as connection:
-                yield connection
+                try:
+                    yield connection
+                except _LOST as error:
+                    if connection.read_only:
+                        raise  # by our own wish: whoever wrote is to blame
+                    connection.close()  # or it would be kept for up to an hour, whoever writes by then
+                    raise Transient("postgres", code=error.sqlstate or "") from None
         except psycopg.errors.UniqueViolation as error:
             raise Conflict(error.diag.constraint_name or "") from None
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
@@ -250,8 +260,8 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
     """Applies the migrations that the database lacks, in order and in one transaction; returns their names.
 
     Two that start at once do no harm: a lock that ends with the transaction lets one wait for the other.
-    Raises: Transient when Postgres is away; ConfigurationError when it refuses the user or the password, lacks the
-    database, or gives the role no right to it.
+    Raises: Transient when Postgres is away or only reads; ConfigurationError when it refuses the user or the password,
+    lacks the database, or gives the role no right to it.
     """
     queries = load_queries()
     applied: list[str] = []
@@ -274,7 +284,7 @@ def migrate(settings: DatabaseSettings) -> Sequence[str]:
                 transaction.run("keep_timeouts_with_role")
     except psycopg.errors.InsufficientPrivilege as error:
         raise lacks_rights(error, settings.conninfo) from None
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, *_LOST) as error:
         raise Transient("postgres", code=error.sqlstate or type(error).__name__) from None
     return applied
 

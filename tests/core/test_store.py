@@ -1,11 +1,14 @@
 """Migrations, named queries, and how Postgres's words become ours."""
 
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from core.config import DatabaseSettings, Environment
@@ -93,6 +96,49 @@ def test_the_pool_recovers_when_its_connections_are_cut(bot: Bot) -> None:
     bot.change("UPDATE deliveries SET accepted_at = accepted_at - interval '2 seconds'")
     bot.say("two")
     assert len(bot.channel.sent) == 2
+
+
+ONLY_READS = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on")
+WRITES_AGAIN = sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only")
+
+
+def test_a_postgres_that_only_reads_is_away_and_no_connection_to_it_is_kept(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as operator:
+        name = sql.Identifier(operator.info.dbname)
+        operator.execute(ONLY_READS.format(name))  # for whoever connects from now on, as around a failover
+        store = Store(settings(database_url), connections=1)
+        for way in (store.alone, store.transaction, store.together):
+            with pytest.raises(Transient, match=r"^postgres 25006$"), way() as statements:
+                statements.run("note_migration", name="9999_never")
+        operator.execute(WRITES_AGAIN.format(name))
+    with suppress(Transient), store.alone() as statement:
+        statement.run("note_migration", name="9998_perhaps")  # the pool may have connected just before
+    with store.alone() as statement:
+        assert statement.run("note_migration", name="9999_now") == 1
+    store.close()
+
+
+def test_a_postgres_that_only_reads_is_not_migrated_and_says_so(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as operator:
+        operator.execute(ONLY_READS.format(sql.Identifier(operator.info.dbname)))
+    with pytest.raises(Transient, match=r"^postgres 25006$"):
+        migrate(settings(empty_database_url))
+
+
+def test_a_transaction_that_postgres_gave_up_for_idleness_is_an_outage(database_url: str) -> None:
+    store = Store(settings(database_url), connections=1)
+
+    def idle() -> None:
+        with store.transaction() as transaction:
+            transaction._connection.execute("SET LOCAL idle_in_transaction_session_timeout = 20")  # pyright: ignore[reportPrivateUsage]
+            time.sleep(0.2)
+            transaction.values("known_migrations")
+
+    with pytest.raises(Transient, match=r"^postgres 25P03$"):
+        idle()
+    with store.alone() as statement:
+        assert statement.values("known_migrations")
+    store.close()
 
 
 def test_any_password_works(database_url: str) -> None:
