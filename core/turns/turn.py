@@ -104,8 +104,9 @@ class Turns:
 
         A commit whose answer was lost, an interruption by an outage: without this they would wait for their deadline.
         """
-        running = [turn_id for turn_id, _ in self._running.copy()]
         with self._store.alone() as statement:
+            # Not before the wait for a connection: what began meanwhile would look as if nobody ran it.
+            running = [turn_id for turn_id, _ in self._running.copy()]
             return statement.run("release_unrun", worker_id=self._worker_id, running=running, grace=UNRUN_AFTER)
 
     def stop(self) -> None:

@@ -1,5 +1,8 @@
 """One turn per conversation; a burst gets one reply; what fails is a row; what is lost is lost."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import uuid4
@@ -232,6 +235,30 @@ def test_a_turn_that_runs_is_not_freed_by_its_own_worker(bot: Bot) -> None:
     bot.llm.meanwhile = look
     bot.say("hello")
     assert freed == [0]
+    assert len(bot.channel.sent) == 1
+
+
+def test_a_turn_that_begins_while_its_worker_waits_for_a_connection_is_not_freed(bot: Bot) -> None:
+    held: list[HeldTurn] = []
+    bot.slots = RunsHere(held.append)
+    bot.say("hello")
+    bot.change("UPDATE turns SET claimed_at = now() - interval '6 seconds'")
+
+    def wait_for(requests: int) -> None:
+        while pool.get_stats()["requests_waiting"] < requests:
+            time.sleep(0.01)
+
+    pool = bot.store._pool  # pyright: ignore[reportPrivateUsage]
+    with ThreadPoolExecutor(2) as threads:
+        with ExitStack() as all_taken:
+            for _ in range(pool.max_size):
+                all_taken.enter_context(bot.store.alone())
+            freed = threads.submit(bot.turns.release_unrun)
+            wait_for(1)
+            run = threads.submit(bot.turns.run, held[0])
+            wait_for(2)
+        run.result()
+    assert freed.result() == 0
     assert len(bot.channel.sent) == 1
 
 
