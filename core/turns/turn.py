@@ -79,10 +79,7 @@ class Turns:
             claim = (turn_id, held.fence)
             self._running.add(claim)
             try:
-                following = self._run_once(held)
-                if following is not None and self._stopping:
-                    self._give_back(following)
-                    following = None
+                following = self._unless_stopping(self._run_once(held))
             except TurnLost:
                 metrics.TURNS.labels("lost").inc()
                 log.info("turn_lost")
@@ -93,8 +90,7 @@ class Turns:
             except Exception:
                 metrics.TURNS.labels("crashed").inc()
                 log.exception("turn_crashed")
-                self._after_crash(held)
-                return
+                following = self._after_crash(held)
             finally:
                 self._running.discard(claim)
             held = following
@@ -120,10 +116,14 @@ class Turns:
         metrics.HANDED_BACK.inc(handed_back)
         return handed_back
 
-    def _give_back(self, held: HeldTurn) -> None:
+    def _unless_stopping(self, following: HeldTurn | None) -> HeldTurn | None:
+        """Returns it, unless it is for other workers: then it is given back."""
+        if following is None or not self._stopping:
+            return following
         with self._store.transaction() as transaction:
-            given_back = transaction.run("give_back", **self._fence(held))
+            given_back = transaction.run("give_back", **self._fence(following))
         metrics.HANDED_BACK.inc(given_back)
+        return None
 
     def _run_once(self, held: HeldTurn) -> HeldTurn | None:
         """Returns the turn to run next: the same one when it was superseded, the following one, or None."""
@@ -150,11 +150,14 @@ class Turns:
         span.set({"sisters.turn.outcome": answer.outcome, "sisters.turn.reason": answer.reason})
         following = self._store_answer(held, row, work, answer, attempt)
         _count(row, answer, time.monotonic() - read_at, superseded=following == held)
-        if answer.replies and following is None:
-            self._outbox.push(row.conversation_id)
-        elif answer.replies and following != held:
-            self._outbox.push_soon(row.conversation_id)  # the next turn may think meanwhile
+        self._send(held, answer, following)
         return following
+
+    def _send(self, held: HeldTurn, answer: Answer, following: HeldTurn | None) -> None:
+        if answer.replies and following is None:
+            self._outbox.push(held.conversation_id)
+        elif answer.replies and following != held:
+            self._outbox.push_soon(held.conversation_id)  # the next turn may think meanwhile
 
     def _answer(self, held: HeldTurn, row: TurnRow, work: Work, attempt: Attempt) -> Answer:
         if held.fence - row.failures > CLAIMS_AT_MOST:
@@ -256,8 +259,12 @@ class Turns:
         left = self._settings.retry_max_age - (row.now - row.waiting_since)
         return backoff(row.failures, after=getattr(error, "after", None), left=left, random=self._random)
 
-    def _after_crash(self, held: HeldTurn) -> None:
-        """A crash of our own ends as any failure does: another attempt later, and after the bounds the notice."""
+    def _after_crash(self, held: HeldTurn) -> HeldTurn | None:
+        """A crash of our own ends as any failure does: another attempt later, and after the bounds the notice.
+
+        Returns the turn to run next, as `_run_once` does.
+        """
+        following = None
         try:
             row, work = self._read(held)
             crash = Transient("crash", after=CRASH_WAITS)
@@ -266,12 +273,15 @@ class Turns:
                 failed = self._failed(row, work, crash)
                 if failed is None:
                     self._postpone(held, crash.reason, self._wait(row, crash))
-                elif self._store_answer(held, row, work, failed, Attempt(deadline=0.0)) is None and failed.replies:
-                    self._outbox.push(row.conversation_id)
+                else:
+                    following = self._store_answer(held, row, work, failed, Attempt(deadline=0.0))
+                    self._send(held, failed, following)
+            following = self._unless_stopping(following)
         except (OutsideError, TurnLost) as error:
             _log.warning("turn_not_given_back", turn=held.turn_id, reason=str(error))
         except Exception:  # noqa: BLE001 - logged; its deadline frees it, and its claims are counted
             _log.exception("turn_not_given_back", turn=held.turn_id)
+        return following
 
     def _fence(self, held: HeldTurn) -> Mapping[str, Any]:
         return {"turn_id": held.turn_id, "fence": held.fence, "worker_id": self._worker_id}

@@ -209,6 +209,22 @@ def test_an_answer_that_cannot_be_stored_ends_in_a_notice_and_not_in_endless_cal
     assert len(bot.channel.sent) == 1
 
 
+def test_a_command_that_came_while_an_answer_could_not_be_stored_is_answered_at_once(bot: Bot) -> None:
+    bot.llm.answers = [completion("Sure.", model="a\0b")]
+    bot.slots.places = 0
+    bot.say("hello")
+
+    def stop_comes(_: int) -> None:
+        bot.accept("STOP")
+        bot.take_in()
+
+    bot.llm.meanwhile = stop_comes
+    bot.change("UPDATE turns SET created_at = now() - interval '2 hours'")
+    for held in bot.turns.claim(1):
+        bot.turns.run(held)
+    assert [turn["outcome"] for turn in bot.rows(TURNS)] == ["failed", "answered"]
+
+
 def test_a_nul_in_an_answer_is_left_out(bot: Bot) -> None:
     bot.llm.answers = ["Su\0re."]
     bot.say("hello")
