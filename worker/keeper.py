@@ -55,6 +55,7 @@ class Keeper:
             (TICK, self._claim_when_freed),
             (SWEEP_EVERY, upkeep.release_lost),
             (SWEEP_EVERY, turns.release_unrun),
+            (SWEEP_EVERY, turns.note_costs),
             (SWEEP_EVERY, self._drain),
             (SWEEP_EVERY, outbox.take_reports),
             (SWEEP_EVERY, self._find_out),

@@ -1,7 +1,9 @@
 """One turn: read what waits, find the answer, store it with its deliveries in one transaction; then the next one."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from random import Random
 from typing import Any, Final
@@ -53,6 +55,8 @@ class Turns:
         self._random = Random()  # noqa: S311 - jitter, no secret
         self._running: set[tuple[int, int]] = set()
         """Turns that a thread of ours runs, each with its claim; adding and discarding are atomic."""
+        self._unnoted: deque[tuple[int, Spent]] = deque()
+        """What turns paid that could not store it with their end; appending and popping are atomic."""
         self._stopping = False
 
     def claim(self, limit: int) -> Sequence[HeldTurn]:
@@ -104,6 +108,34 @@ class Turns:
             # Not before the wait for a connection: what began meanwhile would look as if nobody ran it.
             running = [turn_id for turn_id, _ in self._running.copy()]
             return statement.run("release_unrun", worker_id=self._worker_id, running=running, grace=UNRUN_AFTER)
+
+    def note_costs(self) -> int:
+        """Writes down what lost and interrupted turns had paid; returns of how many. Raises: Transient, and keeps it.
+
+        Where the answer of a commit was lost it may be counted twice: a budget had better be reached early than passed.
+        """
+        noted = 0
+        while True:
+            try:
+                turn_id, spent = self._unnoted.popleft()
+            except IndexError:
+                return noted
+            try:
+                with self._store.alone() as statement:
+                    noted += statement.run("note_cost", turn_id=turn_id, **cost(spent))
+            except Transient:
+                self._unnoted.append((turn_id, spent))
+                raise
+
+    @contextmanager
+    def _paid(self, turn_id: int, spent: Spent) -> Generator[None]:
+        """Around what stores the end of a turn: without it, what was spent is kept for `note_costs`."""
+        try:
+            yield
+        except Exception:
+            if spent != NOTHING:
+                self._unnoted.append((turn_id, spent))
+            raise
 
     def stop(self) -> None:
         """From now on a turn is run to the end of its call and no further: what follows it is for other workers."""
@@ -206,8 +238,8 @@ class Turns:
         self, held: HeldTurn, row: TurnRow, work: Work, answer: Answer, attempt: Attempt
     ) -> HeldTurn | None:
         """Stores reply and deliveries, unless messages came meanwhile and the turn may still take them in."""
-        stored = {**self._fence(held), **ending(row, work, answer, attempt), "traceparent": _traceparent(work)}
-        with tracing.span("store"):
+        with self._paid(row.turn_id, attempt.spent), tracing.span("store"):
+            stored = {**self._fence(held), **ending(row, work, answer, attempt), "traceparent": _traceparent(work)}
             return self._write(held, row, work, answer, attempt, stored)
 
     def _write(
@@ -247,7 +279,7 @@ class Turns:
             )
 
     def _postpone(self, held: HeldTurn, reason: str, wait: timedelta, spent: Spent = NOTHING) -> None:
-        with self._store.transaction() as transaction:
+        with self._paid(held.turn_id, spent), self._store.transaction() as transaction:
             if not transaction.run("postpone_turn", **self._fence(held), reason=reason, wait=wait, **cost(spent)):
                 raise TurnLost
         metrics.TURNS.labels("postponed").inc()

@@ -49,6 +49,17 @@ def test_waiting_turns_and_due_pieces_are_taken_up(database_url: str, redis_url:
     bot.close()
 
 
+def test_what_a_lost_turn_had_paid_is_written_down_soon(database_url: str, redis_url: str) -> None:
+    bot = Bot(database_url, redis_url)
+    bot.llm.meanwhile = lambda _: bot.change("UPDATE turns SET worker_id = NULL, next_attempt_at = now() + '1 hour'")
+    bot.say("hello")
+    keeper = keeper_of(bot)
+    keeper.start()
+    assert until(lambda: bot.rows("SELECT FROM turns WHERE cost_usd > 0") != [])
+    keeper.stop()
+    bot.close()
+
+
 def test_one_sweep_on_request_does_what_the_timer_asks(database_url: str, redis_url: str) -> None:
     bot = Bot(database_url, redis_url)
     bot.slots.places = 0

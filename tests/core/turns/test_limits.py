@@ -205,6 +205,29 @@ def test_answers_that_are_worth_nothing_are_counted_into_the_turn_and_the_day(
     bot.close()
 
 
+@pytest.mark.parametrize("answer", ["Sure.", Transient("malformed").having_spent(PAID)])
+def test_what_a_lost_turn_had_paid_is_counted_all_the_same(bot: Bot, answer: str | Exception) -> None:
+    bot.llm.answers = [completion("Sure.", cost_usd=Decimal("0.3")) if isinstance(answer, str) else answer]
+    bot.llm.meanwhile = lambda _: bot.change("UPDATE turns SET worker_id = NULL, claims = claims + 1")
+    bot.say("hello")
+    assert bot.rows(USED)[0]["cost_usd"] == 0
+    assert (bot.turns.note_costs(), bot.turns.note_costs()) == (1, 0)
+    assert bot.rows(USED)[0]["cost_usd"] == Decimal("0.3")
+    fresh = Limits(store=bot.store, settings=LimitSettings.model_validate({"BUDGET_USD_PER_DAY": 0.3}))
+    assert fresh.reached(conversation_id=0, turn_id=0) == "budget"
+
+
+def test_what_was_paid_before_an_outage_is_counted_after_it(bot: Bot) -> None:
+    bot.llm.answers = [completion("Sure.", cost_usd=Decimal("0.3"))]
+    bot.llm.meanwhile = lambda _: bot.change("ALTER TABLE turns RENAME TO elsewhere")
+    bot.say("hello")
+    with pytest.raises(Transient):
+        bot.turns.note_costs()
+    bot.change("ALTER TABLE elsewhere RENAME TO turns")
+    assert bot.turns.note_costs() == 1
+    assert bot.rows(USED)[0]["cost_usd"] == Decimal("0.3")
+
+
 def test_an_answer_of_which_nothing_is_left_is_paid_for_too(bot: Bot) -> None:
     bot.llm.answers = [completion("\0", cost_usd=Decimal("0.3"))]
     bot.say("hello")
