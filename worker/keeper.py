@@ -22,6 +22,8 @@ SWEEP_EVERY: Final = timedelta(seconds=1)
 CATCH_UP_TICK: Final = timedelta(seconds=10)
 """How often this worker asks whether it is time; one reads, the others find out for the price of a statement."""
 AT_ONCE: Final = 50
+ASKED_AT_ONCE: Final = 5
+"""Calls to the provider, one after the other, that a worker which stops still waits for."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -49,6 +51,7 @@ class Keeper:
         self._catch_up = catch_up
         self._pool = pool
         self._stop = threading.Event()
+        self._leaving = threading.Event()
         duties: tuple[tuple[timedelta, Callable[[], object]], ...] = (
             (BEAT_EVERY, upkeep.beat),
             (outbox.tick, self._push_due),
@@ -80,10 +83,15 @@ class Keeper:
         for thread in self._threads:
             thread.start()
 
+    def take_no_more(self) -> None:
+        """Ends a running reading of the provider's log soon, and begins none: Celery waits for what its threads do."""
+        self._leaving.set()
+        self._catch_up.stop()
+
     def stop(self) -> None:
         """Stops them after what they are doing; as daemons they hold up no exit."""
         self._stop.set()
-        self._catch_up.stop()
+        self.take_no_more()
         self._pool.freed.set()
 
     def sweep(self) -> None:
@@ -94,8 +102,15 @@ class Keeper:
 
     def catch_up(self) -> None:
         """Reads the provider's log if it is time, and asks after deliveries of which no report came."""
+        if self._leaving.is_set():
+            return
         self._catch_up.run_due()
-        self._outbox.ask_after(AT_ONCE)
+        asked = 0
+        while not self._leaving.is_set() and asked < AT_ONCE:
+            asked_now = self._outbox.ask_after(ASKED_AT_ONCE)
+            asked += asked_now
+            if asked_now < ASKED_AT_ONCE:
+                return
 
     def _repeat(self, period: timedelta, step: Callable[[], object]) -> None:
         """An outage is told once when it begins and once when it is over."""

@@ -4,17 +4,21 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from prometheus_client import REGISTRY
 
 from core import __version__, tracing
 from core.config import WorkerSettings
+from core.deliveries.outbox import Outbox
 from core.errors import Transient
+from core.keeping.upkeep import Upkeep
 from core.metrics import IN_FLIGHT, PLACES
+from core.turns.turn import Turns
 from core.wiring.worker import WorkerEnvironment, WorkerParts, worker_parts
 from worker import metrics
 from worker.keeper import Keeper
@@ -29,6 +33,7 @@ LEAVES_AFTER: Final = timedelta(seconds=9)
 FURTHER_PORTS: Final = 20
 """Above METRICS_PORT: so many more workers of one host can be asked. In a container the first port is always free."""
 
+_Result = TypeVar("_Result")
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -86,6 +91,7 @@ def take_no_more() -> None:
     _running.pool.close()
     _running.parts.turns.stop()
     _running.parts.retention.stop()
+    _running.keeper.take_no_more()
     patience = _running.parts.llm_timeout + LEAVES_AFTER
     timer = threading.Timer(patience.total_seconds(), _leave)
     timer.daemon = True
@@ -98,16 +104,30 @@ def stop() -> None:
     running.pool.close()
     ended = running.pool.wait(running.parts.llm_timeout + FINISH_MARGIN)
     running.keeper.stop()
-    handed_back, sent = 0, False
-    try:
-        handed_back = running.parts.turns.hand_back()
-        sent = running.parts.outbox.finish(SENDS_END_WITHIN)
-        running.parts.upkeep.leave()
-    except Transient as error:
-        _log.warning("not_handed_back", reason=error.reason, code=error.code)
+    parts = running.parts
+    handed_back, sent = hand_back(turns=parts.turns, outbox=parts.outbox, upkeep=parts.upkeep)
     _log.info("worker_stopped", all_ended=ended, all_sent=sent, handed_back=handed_back)
     tracing.stop()
     _leave()
+
+
+def hand_back(*, turns: Turns, outbox: Outbox, upkeep: Upkeep) -> tuple[int, bool]:
+    """Gives back what is held, each step whatever became of the one before.
+
+    Returns how many turns were handed back, and whether all that was being sent has ended.
+    """
+    handed_back, sent = _unless_away(turns.hand_back) or 0, outbox.finish(SENDS_END_WITHIN)
+    _unless_away(turns.note_costs)
+    _unless_away(upkeep.leave)
+    return handed_back, sent
+
+
+def _unless_away(step: Callable[[], _Result]) -> _Result | None:
+    try:
+        return step()
+    except Transient as error:
+        _log.warning("not_handed_back", step=step.__name__, reason=error.reason, code=error.code)
+        return None
 
 
 def _leave() -> None:
