@@ -25,8 +25,8 @@ app.conf.update(
 def run(read: WorkerEnvironment, *, concurrency: int) -> int:
     """Works until a signal ends it, and mostly ends the process itself then; so many turns run at once.
 
-    Returns the exit code of a stop that was cut short. Celery's own command line does the same and loads a terminal's
-    toolkit for it, which takes half a second. Raises: ConfigurationError.
+    Returns the exit code of a stop that was cut short; it ends with 1 where Celery gave up. Celery's own command line
+    does the same and loads a terminal's toolkit for it, which takes half a second. Raises: ConfigurationError.
     """
     # Made first: it imports the tasks, and a worker that cannot must not look alive.
     worker = app.Worker(
@@ -49,5 +49,5 @@ def _take_no_more(**_: Any) -> None:
 
 
 @signals.worker_shutdown.connect
-def _stop(**_: Any) -> None:
-    running.stop()
+def _stop(sender: Any, **_: Any) -> None:
+    running.stop(exit_code=int(sender.exitcode or 0))

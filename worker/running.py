@@ -98,8 +98,8 @@ def take_no_more() -> None:
     timer.start()
 
 
-def stop() -> None:
-    """Lets running turns end, hands back the rest, and leaves."""
+def stop(*, exit_code: int = 0) -> None:
+    """Lets running turns end, hands back the rest, and leaves with that code."""
     running = get()
     running.pool.close()
     ended = running.pool.wait(running.parts.llm_timeout + FINISH_MARGIN)
@@ -108,7 +108,7 @@ def stop() -> None:
     handed_back, sent = hand_back(turns=parts.turns, outbox=parts.outbox, upkeep=parts.upkeep)
     _log.info("worker_stopped", all_ended=ended, all_sent=sent, handed_back=handed_back)
     tracing.stop()
-    _leave()
+    _leave(exit_code)
 
 
 def hand_back(*, turns: Turns, outbox: Outbox, upkeep: Upkeep) -> tuple[int, bool]:
@@ -130,11 +130,11 @@ def _unless_away(step: Callable[[], _Result]) -> _Result | None:
         return None
 
 
-def _leave() -> None:
+def _leave(exit_code: int = 0) -> None:
     """Ends the process at once: a call that hangs has a row that tells others, a clean-up has nothing to add."""
     logging.shutdown()
     sys.stdout.flush()
-    os._exit(0)
+    os._exit(exit_code)
 
 
 def _serve_metrics(settings: WorkerSettings, port: int) -> None:

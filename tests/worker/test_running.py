@@ -1,10 +1,16 @@
-"""How a worker stops: what it does not begin any more, and what it gives back whatever fails."""
+"""How a worker stops: what it does not begin any more, what it gives back whatever fails, and what it ends with."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import redis
 
 from core.intake import HeldTurn
+from deploy.local.stack import local_environment
 from tests.fakes import Bot, RunsHere
 from tests.worker.test_keeper import keeper_of
 from worker.keeper import ASKED_AT_ONCE
@@ -55,3 +61,27 @@ def test_what_was_paid_is_written_down_by_a_worker_that_stops(bot: Bot) -> None:
     bot.say("hello")
     hand_back(turns=bot.turns, outbox=bot.outbox, upkeep=bot.upkeep)
     assert bot.rows("SELECT cost_usd > 0 AS paid FROM turns") == [{"paid": True}]
+
+
+def test_a_worker_that_celery_gave_up_hands_back_and_does_not_end_with_0(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:  # pyright: ignore[reportUnknownMemberType]
+        client.set("sisters", "no queue")
+    ended = subprocess.run(
+        [sys.executable, "-m", "core.cli", "worker", "--concurrency", "1"],
+        env=local_environment(
+            {"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+            database_url=database_url,
+            redis_url=redis_url,
+            webhook_port=1,
+            simulator_port=1,
+            inspect_port=1,
+        ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "worker_stopped" in ended.stdout
+    assert ended.returncode == 1
