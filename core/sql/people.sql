@@ -75,8 +75,16 @@ WHERE p.erase_requested_at IS NOT NULL
       AND (t.finished_at IS NULL
            OR (d.state IN ('waiting', 'sending', 'unknown')
                AND p.erase_requested_at > now() - interval '10 minutes')))
-LIMIT 100
-FOR UPDATE OF p SKIP LOCKED;
+  AND p.id <> ALL(%(but)s::bigint[])
+LIMIT 100;
+
+-- name: take_time_to_erase
+-- Years of messages take longer than a statement of a turn may.
+SET LOCAL statement_timeout = '5min';
+
+-- name: lock_to_erase
+-- No row: another worker erases them, or has.
+SELECT id FROM people WHERE id = %(person_id)s AND erase_requested_at IS NOT NULL FOR UPDATE SKIP LOCKED;
 
 -- name: remember_erased
 INSERT INTO erased (provider_hash)

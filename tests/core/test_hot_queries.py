@@ -33,7 +33,7 @@ PERSON = "whatsapp:+1556000000007"
 NOW = datetime.now(UTC)
 VALUES: Mapping[str, Any] = {
     "accepted_at": NOW, "account": "", "address": PERSON, "at_once": False, "attachments": [None], "attempts": 1,
-    "bodies": ["text"], "budget": 1, "burst": timedelta(0), "channel": "twilio", "channels": ["twilio"],
+    "bodies": ["text"], "budget": 1, "burst": timedelta(0), "but": [9], "channel": "twilio", "channels": ["twilio"],
     "character": None, "characters": ["x"], "code": "", "command": None, "commands": [None], "conversation_id": 7,
     "cost_usd": 0, "cut": False, "deadline": timedelta(minutes=2), "decision": Jsonb({}), "delete_asked": False,
     "delivery_id": 7, "delivery_ids": [7], "despite_waiting": False, "error_code": "", "error_codes": [""],
