@@ -2,7 +2,9 @@
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from core.adapters.redis_inbox import inboxes, person_key
+from core.adapters.redis_inbox import DOOR_THREADS, inboxes, person_key
 from core.model import load_inbound
 from deploy.local.redis import Redis
 from tests.webhook.posting import PERSON, PUBLIC_URL, message_form, report_form, sign
@@ -75,6 +77,29 @@ def test_who_stops_in_the_middle_does_not_keep_a_thread(served: Served):
         answers = list(threads.map(served.raw, [head] * 20))
     assert all(answer.startswith(b"HTTP/1.1 400") for answer in answers)
     assert time.monotonic() - began < 8
+
+
+def trickled(port: int, head: bytes) -> bytes:
+    """The answer to a body of which a piece comes every half second, for half a minute at most."""
+    with socket.create_connection(("127.0.0.1", port), 10) as wire:
+        wire.sendall(head)
+        for _ in range(60):
+            if select.select([wire], [], [], 0.5)[0]:
+                return wire.recv(65536)
+            wire.sendall(b"1\r\nx\r\n")
+    return b""
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 60000", "Content-Length: 200000", "Transfer-Encoding: chunked"])
+def test_who_sends_a_little_now_and_then_does_not_keep_a_thread(served: Served, length: str):
+    head = f"POST /whatsapp HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n{length}\r\n\r\n".encode()
+    with ThreadPoolExecutor(DOOR_THREADS) as threads:
+        answers = [threads.submit(trickled, served.port, head) for _ in range(DOOR_THREADS)]
+        time.sleep(1)
+        began = time.monotonic()
+        assert served.post("/whatsapp", message_form())[0] == 200
+        assert time.monotonic() - began < 4
+    assert {answer.result().split(b" ")[1] for answer in answers} <= {b"400", b"413"}
 
 
 @pytest.mark.parametrize("headers", [{"X-Forwarded-Proto": "http", "X-Forwarded-Ssl": "on"}, {"SCRIPT_NAME": "/x"}])
