@@ -10,13 +10,12 @@ from flask import Blueprint, Response, request
 
 from core import tracing
 from core.config import TwilioSettings
-from core.model import LONGEST_ID, Button, InboundMessage, Location, Media, StatusReport
+from core.model import LONGEST_ID, TWILIO, Button, InboundMessage, Location, Media, StatusReport
 from core.ports import Door
 from webhook.limits import Refusal, read_form_body
 from webhook.metrics import ACK_SECONDS, MESSAGES, REFUSALS, REPORTS
 from webhook.signature import Form, Signatures, parse_form
 
-CHANNEL: Final = "twilio"
 EMPTY_TWIML: Final = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
 _MEDIA_LIMIT: Final = 10
 """Attachments of one message. Source: Twilio docs as of 2026-11 (WhatsApp has 0 or 1, others up to 10)."""
@@ -89,7 +88,7 @@ def parse_message(form: Form, received_at: datetime, *, traceparent: str = "") -
     text = first("Body")
     payload = first("ButtonPayload") or first("ListId")
     return InboundMessage(
-        channel=CHANNEL,
+        channel=TWILIO,
         provider_id=first("MessageSid"),
         sender=first("From"),
         recipient=first("To"),
@@ -111,7 +110,7 @@ def parse_report(form: Form, delivery: str, received_at: datetime) -> StatusRepo
     first = form.first
     known = delivery.isascii() and delivery.isdigit() and len(delivery) <= _BIGINT_DIGITS
     return StatusReport(
-        channel=CHANNEL,
+        channel=TWILIO,
         provider_id=first("MessageSid"),
         status=first("MessageStatus"),
         received_at=received_at,

@@ -1,4 +1,4 @@
-"""The one place that knows concrete classes: parts for each process, built from the environment."""
+"""Makes the parts of the webhook out of the environment; knows the concrete classes."""
 
 from collections.abc import Mapping
 
