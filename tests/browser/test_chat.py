@@ -169,6 +169,9 @@ PICTURE = Path(__file__).parents[2] / "deploy" / "simulator" / "page" / "icon.sv
 
 
 def form_of_last_webhook(seat: Seat) -> dict[str, str]:
+    """Of Ana's newest message, once it was taken: until then its bubble stands there alone."""
+    newest = seat.own("Ana").last
+    expect(tick(newest, "two").or_(tick(newest, "read"))).to_be_visible(timeout=ANSWERED_WITHIN_MS)
     request = seat.ask("/simulator/calls?endpoint=webhook")[-1]["request"]
     return seat.page.evaluate("text => Object.fromEntries(new URLSearchParams(text))", request)
 
