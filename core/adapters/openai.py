@@ -8,7 +8,6 @@ from http import HTTPStatus
 from threading import Lock
 from time import monotonic
 from typing import Final, NoReturn
-from unicodedata import category
 
 import httpx2
 import openai
@@ -22,6 +21,7 @@ from core.adapters.transport import Transport, retry_after
 from core.config import Provider
 from core.errors import EMPTY, OutsideError, Permanent, Spent, Transient
 from core.ports import ChatMessage, Choice, Completion
+from core.reply.formatting import shows
 
 MAX_TOKENS: Final = 500
 TEMPERATURE: Final = 0.7
@@ -135,7 +135,7 @@ class OpenAiLlm:
         cut = given.finish_reason == "length"
         chosen = None if refused or choice is None else chosen_option(given.message.tool_calls, choice)
         text = "" if refused or chosen else self._spoken(given.message.text, cut=cut)
-        if not refused and not _shows(text):
+        if not refused and not shows(text):
             if chosen is None:
                 raise Transient(EMPTY).having_spent(spent)
             text = ""
@@ -173,11 +173,6 @@ class OpenAiLlm:
 
 def _usage_told(spent: Spent) -> tracing.Attributes:
     return {"gen_ai.usage.input_tokens": spent.tokens_in, "gen_ai.usage.output_tokens": spent.tokens_out}
-
-
-def _shows(text: str) -> bool:
-    """Whether a person would see anything: joiners, marks of direction and controls alone are an empty answer."""
-    return any(not letter.isspace() and category(letter) not in ("Cc", "Cf") for letter in text)
 
 
 def client(base_url: str, api_key: str, *, connections: int) -> openai.OpenAI:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
+from unicodedata import category
 
 import regex
 from markdown_it.token import Token
@@ -46,6 +47,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("", _NEWLINES.sub("\n", text))
 
 
+def shows(text: str) -> bool:
+    """Returns whether a person would see anything: joiners, marks of direction and controls alone show nothing."""
+    return any(not letter.isspace() and category(letter) not in ("Cc", "Cf") for letter in text)
+
+
 def to_whatsapp(markdown: str) -> str:
     """Returns the text as WhatsApp shows it best, without outer blank lines; "" when nothing of it is visible.
 
@@ -70,7 +76,7 @@ def clean_answer(text: str, names: Sequence[str]) -> str:
     label = _label(tuple(names))
     while label is not None and (match := label.match(answer)):
         answer = answer[match.end() :].lstrip()
-    return answer or stripped
+    return answer if shows(answer) else stripped
 
 
 @lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from core.errors import EMPTY, OutsideError, Permanent, Transient
 from core.moderation import Judgement, judge
 from core.ports import Completion, Llm, Moderator
 from core.prompting import Occasion, Said, build_prompt, hand_over, own_names
-from core.reply.formatting import clean_answer, cut_to_sentence, printable
+from core.reply.formatting import clean_answer, cut_to_sentence, printable, shows
 from core.turns.presence import Presence
 from core.turns.voice import Voice
 from core.turns.work import Answer, Attempt, Check
@@ -135,7 +135,7 @@ class Speech:
         text = clean_answer(printable(completion.text), own_names(voice.character))
         if completion.cut:
             text = cut_to_sentence(text)
-        if not text:
+        if not shows(text):
             raise Transient(EMPTY)
         if self._check("out", [text], attempt) is not Judgement.PASS:
             raise _Declined("moderation_out", voice)

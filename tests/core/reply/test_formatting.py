@@ -216,7 +216,8 @@ def test_a_leading_own_name_is_removed(label: str):
 
 
 @pytest.mark.parametrize(
-    "text", ["Kasho says: hi", "Kashoo: hi", "Yuri: hi", "Kasho", "Kasho:", "- Kasho: hi", "Kasho:) hi", ""]
+    "text",
+    ["Kasho says: hi", "Kashoo: hi", "Yuri: hi", "Kasho", "Kasho:", "Kasho: \u200b", "- Kasho: hi", "Kasho:) hi", ""],
 )
 def test_text_that_is_no_label_stays(text: str):
     assert clean_answer(text, NAMES) == text
