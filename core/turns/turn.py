@@ -238,9 +238,11 @@ class Turns:
         self, held: HeldTurn, row: TurnRow, work: Work, answer: Answer, attempt: Attempt
     ) -> HeldTurn | None:
         """Stores reply and deliveries, unless messages came meanwhile and the turn may still take them in."""
-        with self._paid(row.turn_id, attempt.spent), tracing.span("store"):
+        with self._paid(row.turn_id, attempt.spent):
+            # The trace of its deliveries goes on from the turn, not from the storing of it.
             stored = {**self._fence(held), **ending(row, work, answer, attempt), "traceparent": _traceparent(work)}
-            return self._write(held, row, work, answer, attempt, stored)
+            with tracing.span("store"):
+                return self._write(held, row, work, answer, attempt, stored)
 
     def _write(
         self, held: HeldTurn, row: TurnRow, work: Work, answer: Answer, attempt: Attempt, stored: Mapping[str, Any]
