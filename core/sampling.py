@@ -87,6 +87,7 @@ class Sampler:
             return
         levels = [
             Level(name="sisters_redis_used_bytes", help="Memory that Redis uses", value=room.used_bytes),
+            Level(name="sisters_redis_max_bytes", help="What it may use; 0: no bound", value=room.most_bytes),
             Level(
                 name="sisters_redis_cannot_write",
                 help="1 while Redis' last write to its disk failed, by the file",
@@ -94,9 +95,6 @@ class Sampler:
                 label="file",
             ),
         ]
-        if room.most_bytes:
-            most = Level(name="sisters_redis_max_bytes", help="Memory that Redis may use", value=room.most_bytes)
-            levels.append(most)
         self._levels.saw("redis", levels)
 
     def look_at_broker(self) -> None:
