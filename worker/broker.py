@@ -26,6 +26,9 @@ def application(environ: Mapping[str, str]) -> Celery:
             "socket_connect_timeout": 3,
             "socket_keepalive": True,
             "health_check_interval": 25,
+            # Redis only. What is taken and not yet acknowledged would be kept there, in four more commands by two new
+            # clients for each wake-up, to be delivered again an hour later; the sweep finds what is lost in a second.
+            "ack_emulation": False,
         },
         # Nobody listens to events, gossip or remote control: each costs connections and round trips.
         worker_send_task_events=False,
