@@ -85,6 +85,11 @@ class Sample:
         return self.messages / self.seconds
 
     @property
+    def per_core(self) -> float:
+        """Messages per second of CPU time."""
+        return self.messages / self.cpu_s
+
+    @property
     def cpu_ms(self) -> float:
         """User and system time per message."""
         return 1000 * self.cpu_s / self.messages

@@ -58,10 +58,19 @@ def _beside_the_bare_loop(mine: Sequence[Sample], loop: Sequence[Sample]) -> lis
         Figure(
             name=f"messages/s per worker core, LLM {LLM_MS / 1000:g} s, {THREADS} at once",
             unit="1/s",
+            rounds=[sample.per_core for sample in mine],
+            limit_name="bare loop",
+            limit_rounds=[sample.per_core for sample in loop],
+            goal=Goal(bound=1.0, sense="at least"),
+            note="per second of CPU time, which others on the machine cannot take away",
+        ),
+        Figure(
+            name="the same on one core by the clock",
+            unit="1/s",
             rounds=[sample.rate for sample in mine],
             limit_name="bare loop",
             limit_rounds=[sample.rate for sample in loop],
-            goal=Goal(bound=1.0, sense="at least"),
+            note=f"where a core does more than {1000 * THREADS / LLM_MS:g} both wait for the LLM",
         ),
         Figure(
             name="user + system CPU of worker processes per message",
