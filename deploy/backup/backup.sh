@@ -37,7 +37,7 @@ has_tables() { # a new, empty database where the old one was lost must not becom
     contents=$(pg_restore --list "$1") || return 1
     case $contents in *" TABLE DATA "*) return 0 ;; esac
     rm -f "$1"
-    echo "$PGDATABASE has no tables: nothing to keep; was it lost? restore.sh brings it back" >&2
+    echo "$PGDATABASE has no tables yet: nothing to dump (if it was lost, restore.sh brings it back)" >&2
     return 1
 }
 
