@@ -91,8 +91,8 @@ class Reports:
 
         Three statements for all that tell of deliveries nothing but good; several more for each of the others.
         """
-        new = _store_all(transaction, reports)
-        found = _find_all(transaction, new) if new else {}
+        new = _store(transaction, reports)
+        found = _find(transaction, new) if new else {}
         failed = {_id(report) for report in new if report.status in FAILURES}
         ordinary = [report for report in new if _id(report) in found and _id(report) not in failed]
         freed = _apply_ordinary(transaction, found, ordinary)
@@ -106,7 +106,7 @@ class Reports:
 
     def take_fetched(self, transaction: Transaction, report: StatusReport) -> None:
         """The same for what the provider said when asked: applied even where it was told before."""
-        _store(transaction, report)
+        _store(transaction, [report])
         rests = _Rests()
         self._apply(transaction, rests, report)
         rests.write(transaction)
@@ -204,7 +204,7 @@ def _id(report: StatusReport) -> tuple[str, str]:
     return report.channel, report.provider_id
 
 
-def _store_all(transaction: Transaction, reports: Sequence[StatusReport]) -> list[StatusReport]:
+def _store(transaction: Transaction, reports: Sequence[StatusReport]) -> list[StatusReport]:
     """Returns those that are new, in their order."""
     first: dict[tuple[str, str, str], StatusReport] = {}
     for report in reports:
@@ -225,7 +225,7 @@ def _store_all(transaction: Transaction, reports: Sequence[StatusReport]) -> lis
     return [report for key, report in first.items() if key in keys]
 
 
-def _find_all(transaction: Transaction, reports: Sequence[StatusReport]) -> dict[tuple[str, str], _Reported]:
+def _find(transaction: Transaction, reports: Sequence[StatusReport]) -> dict[tuple[str, str], _Reported]:
     """The deliveries that bear the reports' ids, by these."""
     ids = list(dict.fromkeys(map(_id, reports)))
     channels, provider_ids = [channel for channel, _ in ids], [provider_id for _, provider_id in ids]
@@ -265,19 +265,6 @@ def _apply_ordinary(
 def _span(found: _Reported, report: StatusReport) -> tracing.Span:
     about = {"sisters.delivery.id": found.delivery_id, "sisters.report.status": report.status}
     return tracing.resume("report", [found.traceparent], about)
-
-
-def _store(transaction: Transaction, report: StatusReport) -> bool:
-    new = transaction.value(
-        "store_report",
-        channel=report.channel,
-        provider_id=report.provider_id,
-        delivery_id=report.delivery_id or None,
-        status=report.status,
-        error_code=report.error_code,
-        received_at=report.received_at,
-    )
-    return new is not None
 
 
 def _recall(transaction: Transaction, report: StatusReport) -> int | None:

@@ -124,14 +124,8 @@ WHERE d.turn_id = failed.turn_id AND d.reply = failed.reply AND d.piece > failed
 -- name: silence_conversation
 UPDATE conversations SET silenced_at = coalesce(silenced_at, now()), updated_at = now() WHERE id = %(conversation_id)s;
 
--- name: store_report
-INSERT INTO reports (channel, provider_id, delivery_id, status, error_code, received_at)
-VALUES (%(channel)s, %(provider_id)s, %(delivery_id)s, %(status)s, %(error_code)s, %(received_at)s)
-ON CONFLICT ON CONSTRAINT reports_told_once DO NOTHING
-RETURNING id;
-
 -- name: store_reports
--- Several at once, in their order; brings those that are new.
+-- In their order; brings those that are new.
 INSERT INTO reports (channel, provider_id, delivery_id, status, error_code, received_at)
 SELECT * FROM unnest(
     %(channels)s::text[], %(provider_ids)s::text[], %(delivery_ids)s::bigint[], %(statuses)s::text[],
