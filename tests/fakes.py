@@ -372,8 +372,8 @@ class Bot:
         self.take_in()
         return message
 
-    def report(self, status: str, *, delivery_id: int = 0, provider_id: str = "SM1", error_code: str = "") -> None:
-        """The provider reports; the report is applied."""
+    def tell(self, status: str, *, delivery_id: int = 0, provider_id: str = "SM1", error_code: str = "") -> None:
+        """The provider reports; that waits at the door."""
         self.door.report(
             StatusReport(
                 channel="twilio",
@@ -384,6 +384,10 @@ class Bot:
                 error_code=error_code,
             )
         )
+
+    def report(self, status: str, *, delivery_id: int = 0, provider_id: str = "SM1", error_code: str = "") -> None:
+        """The provider reports; the report is applied."""
+        self.tell(status, delivery_id=delivery_id, provider_id=provider_id, error_code=error_code)
         self.outbox.take_reports()
 
     def rows(self, query: str, **params: object) -> list[dict[str, Any]]:

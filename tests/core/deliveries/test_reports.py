@@ -193,15 +193,7 @@ def test_a_stored_report_is_told_once(bot: Bot) -> None:
 def told(bot: Bot, *reports: tuple[str, str, str]) -> None:
     """They come together: status, the provider's id and code of each."""
     for status, provider_id, error_code in reports:
-        bot.door.report(
-            StatusReport(
-                channel="twilio",
-                provider_id=provider_id,
-                status=status,
-                received_at=datetime.now(UTC),
-                error_code=error_code,
-            )
-        )
+        bot.tell(status, provider_id=provider_id, error_code=error_code)
     bot.outbox.take_reports()
 
 
