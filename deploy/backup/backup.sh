@@ -3,6 +3,7 @@
 #   backup.sh         every BACKUP_EVERY_S seconds for ever, as the container `backup` does
 #   backup.sh once    now, as before an upgrade, or from a timer
 #   backup.sh check   ends with 0 while the newest dump is young enough
+#   backup.sh latest  says which one is the newest, whatever its database was called then
 # The database is what PG* say; its password is PGPASSWORD, or in the file POSTGRES_PASSWORD_FILE.
 set -eu
 umask 077
@@ -16,8 +17,10 @@ dumps() { # oldest first, by the time in their names: a database may be given an
     find "$directory" -maxdepth 1 -name '*-????????T??????Z.dump' | sed 's/.*-\(.*\)\.dump$/\1 &/' | sort | cut -d ' ' -f 2-
 }
 
+latest() { dumps | tail -n 1; }
+
 age_s() { # of the newest dump; very old when there is none
-    last=$(dumps | tail -n 1)
+    last=$(latest)
     if [ -n "$last" ]; then echo $(($(date +%s) - $(stat -c %Y "$last"))); else date +%s; fi
 }
 
@@ -52,6 +55,7 @@ alone() { # one dump at a time: who comes second waits, and takes nobody's half 
 
 case ${1:-forever} in
 once) alone ;;
+latest) latest ;;
 check) [ "$(age_s)" -lt $((2 * every + within)) ] ;;
 forever)
     while :; do
@@ -63,5 +67,5 @@ forever)
         sleep "$wait_s"
     done
     ;;
-*) echo "usage: backup.sh [once|check]" >&2; exit 2 ;;
+*) echo "usage: backup.sh [once|check|latest]" >&2; exit 2 ;;
 esac

@@ -10,10 +10,7 @@ export PGPASSWORD PGCONNECT_TIMEOUT=5
 PGPASSWORD=${PGPASSWORD-$(cat "${POSTGRES_PASSWORD_FILE:-/run/secrets/postgres_password}")}
 
 case ${1:-} in
-latest)
-    file=$(find "$directory" -maxdepth 1 -name '*-????????T??????Z.dump' | sed 's/.*-\(.*\)\.dump$/\1 &/' | sort |
-        tail -n 1 | cut -d ' ' -f 2-)
-    ;;
+latest) file=$(sh "$(dirname "$0")/backup.sh" latest) ;;
 "") echo "usage: restore.sh FILE|latest [DATABASE]; there are:" >&2; ls -l "$directory" >&2; exit 2 ;;
 *) file=$directory/$(basename "$1") ;;
 esac
